@@ -1,0 +1,38 @@
+"""virtiofs DAX for virtual machine monitors: host files mapped straight into a guest's memory.
+
+A `DaxMapper` keeps the mappings of one share's DAX window and makes them visible to one guest through a backend. Its
+log records go to the logger `daxmap`.
+"""
+
+import logging
+
+from daxmap._core import (
+    DaxMapper,
+    DaxStats,
+    HostWindowBackend,
+    KvmBackend,
+    MappingInfo,
+    RemoveResult,
+    __version__,
+)
+from daxmap.config import DaxConfig, ShareConfig
+from daxmap.layout import DAX_WINDOW_PER_SHARE, Share, WindowLayout, dax_window_base, dax_window_total
+
+__all__ = [
+    "DAX_WINDOW_PER_SHARE",
+    "DaxConfig",
+    "DaxMapper",
+    "DaxStats",
+    "HostWindowBackend",
+    "KvmBackend",
+    "MappingInfo",
+    "RemoveResult",
+    "Share",
+    "ShareConfig",
+    "WindowLayout",
+    "__version__",
+    "dax_window_base",
+    "dax_window_total",
+]
+
+logging.getLogger("daxmap").addHandler(logging.NullHandler())

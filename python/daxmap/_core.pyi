@@ -1,0 +1,1 @@
+../../stubs/daxmap/_core.pyi

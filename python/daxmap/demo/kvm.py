@@ -1,0 +1,244 @@
+"""The smallest honest VMM over /dev/kvm: RAM, one vCPU, and every way out of the guest told apart.
+
+The numbers and layouts are those of the kernel's include/uapi/linux/kvm.h and
+arch/x86/include/uapi/asm/kvm.h; what the calls do is in Documentation/virt/kvm/api.rst. x86-64 hosts only.
+"""
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import platform
+import struct
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from daxmap.demo.guest import REPORT_PORT
+
+DEVICE = "/dev/kvm"
+RAM_SLOT = 0
+"""The memslot that holds the guest's RAM. All others are free for the caller."""
+
+_API_VERSION = 12
+_GET_API_VERSION = 0xAE00
+_CREATE_VM = 0xAE01
+_GET_VCPU_MMAP_SIZE = 0xAE04
+_CREATE_VCPU = 0xAE41
+_SET_USER_MEMORY_REGION = 0x4020AE46
+_RUN = 0xAE80
+_SET_REGS = 0x4090AE82
+_GET_SREGS = 0x8138AE83
+_SET_SREGS = 0x4138AE84
+
+_EXIT_IO = 2
+_EXIT_HLT = 5
+_EXIT_MMIO = 6
+_IO_OUT = 1
+
+# struct kvm_userspace_memory_region: slot, flags, guest_phys_addr, memory_size, userspace_addr.
+_MEMORY_REGION = struct.Struct("<IIQQQ")
+# struct kvm_run: exit_reason, and what the exit says of itself in the union at byte 32.
+_EXIT_REASON = struct.Struct("<8xI")
+_IO_EXIT = struct.Struct("<32xBBHIQ")  # direction, size, port, count, data_offset
+_MMIO_EXIT = struct.Struct("<32xQ8xIB")  # phys_addr, (data), len, is_write
+# struct kvm_segment: base, limit, selector, type, present, dpl, db, s, l, g, avl, unusable, padding.
+_SEGMENT = struct.Struct("<QIH10B")
+_CODE_SEGMENT = _SEGMENT.pack(0, 0xFFFF_FFFF, 0x08, 0b1011, 1, 0, 1, 1, 0, 1, 0, 0, 0)  # execute, read
+_DATA_SEGMENT = _SEGMENT.pack(0, 0xFFFF_FFFF, 0x10, 0b0011, 1, 0, 1, 1, 0, 1, 0, 0, 0)  # read, write
+# struct kvm_sregs: cs, ds, es, fs, gs, ss, then tr, ldt, gdt, idt, then cr0 at byte 224, and more.
+_SREGS_SIZE = 312
+_CR0_OFFSET = 224
+_CR0_PROTECTION_ENABLE = 1
+# struct kvm_regs: rax to r15, then rip, rflags. Bit 1 of rflags always reads as 1.
+_REGS = struct.Struct("<128xQQ")
+_RFLAGS = 0x2
+
+_ENTRY = 0x1000  # where in RAM a program is put; page 0 stays zero, so a jump to NULL is not a program
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """The program ran to its HLT. `values` are the 32-bit words that it wrote to `REPORT_PORT`, in order."""
+
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mmio:
+    """The guest touched `address` and KVM found no memory there that allows it, so it asked for emulation."""
+
+    address: int
+    is_write: bool
+
+    def __str__(self) -> str:
+        """Name the exit and the access."""
+        return f"KVM_EXIT_MMIO, a {'store to' if self.is_write else 'load from'} {self.address:#x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The guest touched an address whose host memory does not allow it. KVM does not say which address."""
+
+    def __str__(self) -> str:
+        """Name the exit."""
+        return "KVM_RUN answered EFAULT"
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The guest cannot go on: a triple fault, an instruction that KVM cannot emulate, an unknown port."""
+
+    reason: int
+    """The KVM_EXIT_* number."""
+
+    def __str__(self) -> str:
+        """Name the exit by its number."""
+        return f"KVM exit {self.reason}"
+
+
+Exit = Halted | Mmio | Fault | Stopped
+"""How a program ended. `Mmio` and `Fault` say the same: the guest touched something that it may not."""
+
+
+class Vm:
+    """A virtual machine: `ram_size` bytes of RAM at guest physical address 0, and one vCPU.
+
+    A context manager; leaving it is `close`. Not for more than one thread at a time.
+
+    Args:
+        ram_size: bytes, a multiple of the page size.
+        device: path of the KVM device.
+
+    Raises:
+        OSError: errno of the call that failed, ENOENT or EACCES when `device` does not open; ENOTSUP when the
+            host is not x86-64 or its KVM speaks another API version.
+    """
+
+    def __init__(self, ram_size: int, *, device: str = DEVICE) -> None:
+        if platform.machine() != "x86_64":
+            raise OSError(errno.ENOTSUP, f"the guest's code is for x86-64, not for {platform.machine()}")
+        with ExitStack() as undo:
+            kvm = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+            undo.callback(os.close, kvm)
+            version = fcntl.ioctl(kvm, _GET_API_VERSION)
+            if version != _API_VERSION:
+                raise OSError(errno.ENOTSUP, f"KVM API version {version}, not {_API_VERSION}", device)
+            self._run_size = fcntl.ioctl(kvm, _GET_VCPU_MMAP_SIZE)
+            self.fd = _restarted_ioctl(kvm, _CREATE_VM)
+            undo.callback(os.close, self.fd)
+            self._ram = mmap.mmap(-1, ram_size)
+            undo.callback(self._ram.close)
+            self._set_ram_slot(ram_size)
+            undo.callback(self._set_ram_slot, 0)
+            self._undo = undo.pop_all()
+        self._vcpus_made = 0
+        self._vcpu: _Vcpu | None = None
+
+    def run(self, program: bytes) -> Exit:
+        """Run `program` to its end on the vCPU and say how it ended.
+
+        After any other end than `Halted`, an exception included, the vCPU is never entered again: KVM would
+        take a refused access as done, and give the guest whatever bytes stand in the exit's data field. The
+        next `run` gets a new vCPU. Signals are handled as they come; the program goes on afterwards, unless
+        the handler raises.
+
+        Raises:
+            OSError: errno of KVM_CREATE_VCPU or KVM_RUN; an EFAULT of the latter is a `Fault` instead.
+            ValueError: if the program does not fit into RAM.
+        """
+        if _ENTRY + len(program) > len(self._ram):
+            raise ValueError(f"a program of {len(program)} bytes does not fit into RAM")
+        self._ram[_ENTRY : _ENTRY + len(program)] = program
+        if self._vcpu is None:
+            self._vcpu = _Vcpu(self.fd, self._vcpus_made, self._run_size)
+            self._vcpus_made += 1
+        end: Exit | None = None
+        try:
+            end = self._vcpu.run()
+        finally:
+            if not isinstance(end, Halted):
+                self._give_up_vcpu()
+        return end
+
+    def close(self) -> None:
+        """Destroy the virtual machine and free its RAM. Closing again does nothing.
+
+        Whoever duplicated `fd` keeps the machine alive, but without a vCPU and without this RAM.
+        """
+        self._give_up_vcpu()
+        self._undo.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _give_up_vcpu(self) -> None:
+        if self._vcpu is not None:
+            self._vcpu.close()
+            self._vcpu = None
+
+    def _set_ram_slot(self, size: int) -> None:
+        """Point the RAM slot at the RAM, or delete it with size 0."""
+        host_address = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
+        fcntl.ioctl(self.fd, _SET_USER_MEMORY_REGION, _MEMORY_REGION.pack(RAM_SLOT, 0, 0, size, host_address))
+
+
+class _Vcpu:
+    """One virtual CPU in flat 32-bit protected mode, with the page that it shares with KVM."""
+
+    def __init__(self, vm_fd: int, number: int, run_size: int) -> None:
+        with ExitStack() as undo:
+            self._fd = fcntl.ioctl(vm_fd, _CREATE_VCPU, number)
+            undo.callback(os.close, self._fd)
+            self._shared = mmap.mmap(self._fd, run_size)
+            undo.callback(self._shared.close)
+            sregs = bytearray(_SREGS_SIZE)
+            fcntl.ioctl(self._fd, _GET_SREGS, sregs)
+            segments = _CODE_SEGMENT + 5 * _DATA_SEGMENT
+            sregs[: len(segments)] = segments
+            sregs[_CR0_OFFSET] |= _CR0_PROTECTION_ENABLE
+            fcntl.ioctl(self._fd, _SET_SREGS, bytes(sregs))
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        self._undo.close()
+
+    def run(self) -> Exit:
+        """Run from the entry point until the program ends."""
+        fcntl.ioctl(self._fd, _SET_REGS, _REGS.pack(_ENTRY, _RFLAGS))
+        values: list[int] = []
+        while True:
+            try:
+                _restarted_ioctl(self._fd, _RUN)
+            except OSError as error:
+                if error.errno == errno.EFAULT:
+                    return Fault()
+                raise
+            (reason,) = _EXIT_REASON.unpack_from(self._shared)
+            if reason == _EXIT_HLT:
+                return Halted(tuple(values))
+            if reason == _EXIT_MMIO:
+                address, _, is_write = _MMIO_EXIT.unpack_from(self._shared)
+                return Mmio(address, bool(is_write))
+            if reason != _EXIT_IO:
+                return Stopped(reason)
+            direction, size, port, _, data = _IO_EXIT.unpack_from(self._shared)
+            if (direction, port) != (_IO_OUT, REPORT_PORT):
+                return Stopped(reason)
+            values.append(int.from_bytes(self._shared[data : data + size], "little"))
+
+
+def _restarted_ioctl(fd: int, request: int) -> int:
+    """An ioctl that a signal may interrupt: Python's handlers run, then it is called again."""
+    while True:
+        try:
+            return fcntl.ioctl(fd, request)
+        except InterruptedError:
+            continue

@@ -1,0 +1,82 @@
+"""`daxmap demo` as a command: runs the story on the best guest there is, and reports in text or JSON."""
+
+import json
+import sys
+import textwrap
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from daxmap import DAX_WINDOW_PER_SHARE, WindowLayout
+from daxmap.demo.kvm import DEVICE
+from daxmap.demo.machine import open_guest
+from daxmap.demo.story import STEPS, Outcome, Scene, tell
+
+_RAM_SIZE = 2 << 20
+_INDENT = "   "
+_WIDTH = 96
+
+
+def demo(*, as_json: bool = False, device: str = DEVICE) -> int:
+    """Run the demo and print how it goes to standard output.
+
+    Args:
+        as_json: print one JSON object at the end, instead of text step by step.
+        device: path of the KVM device; where it does not open, the host stands in for the guest.
+
+    Returns:
+        The exit code: 0 if every step went right and every byte was as it must be, else 1.
+    """
+    start = time.monotonic()
+    share = WindowLayout(0, _RAM_SIZE, [("demo", DAX_WINDOW_PER_SHARE)]).shares["demo"]
+    progress = _keep_quiet if as_json else _say
+    outcomes: list[Outcome] = []
+    with (
+        TemporaryDirectory(prefix="daxmap-demo-") as directory,
+        open_guest(share, _RAM_SIZE, device=device) as guest,
+    ):
+        progress("daxmap demo: a guest uses host files through a DAX window\n")
+        progress(textwrap.fill(f"Guest: {guest.about}.", _WIDTH) + "\n")
+        for outcome in tell(Scene(guest, _RAM_SIZE, Path(directory))):
+            outcomes.append(outcome)
+            progress(_as_text(len(outcomes), outcome))
+        counters = guest.mapper.stats().as_dict()
+    ok = len(outcomes) == len(STEPS) and all(outcome.ok for outcome in outcomes)
+    elapsed = time.monotonic() - start
+    if as_json:
+        report = {
+            "ok": ok,
+            "guest": guest.kind,
+            "about": guest.about,
+            "steps": [{"name": o.step.name, "ok": o.ok, "detail": o.detail} for o in outcomes],
+            "counters": counters,
+            "elapsed_seconds": round(elapsed, 3),
+        }
+        _say(json.dumps(report, indent=2))
+    else:
+        _say(f"{'Every byte was right' if ok else 'Something was WRONG'}, in {elapsed:.2f} s.")
+    return 0 if ok else 1
+
+
+def _as_text(number: int, outcome: Outcome) -> str:
+    verdict = "ok" if outcome.ok else "WRONG"
+    return "\n".join(
+        (
+            f"{number}. {outcome.step.title}",
+            _paragraph(outcome.step.lesson),
+            _paragraph(f"-> {verdict}: {outcome.detail}"),
+            "",
+        )
+    )
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _keep_quiet(_text: str) -> None:
+    """A JSON report comes at the end, in one piece."""

@@ -1,0 +1,223 @@
+"""Where the DAX windows of a guest's shares lie in its physical address space.
+
+All numbers are bytes or guest physical addresses. Nothing here wraps: what would leave the 64-bit address
+space, or the guest's own physical address bits, is a ValueError. The functions are pure and the values are
+immutable: use them from any thread.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Self
+
+from daxmap.config import (
+    DAX_WINDOW_PER_SHARE,
+    U64_MAX,
+    WINDOW_ALIGNMENT,
+    DaxConfig,
+    ShareConfig,
+    check_int,
+    check_shares,
+    check_type,
+    key_path,
+)
+
+__all__ = ["DAX_WINDOW_PER_SHARE", "Share", "WindowLayout", "dax_window_base", "dax_window_total"]
+
+_ADDRESS_SPACE_END = U64_MAX + 1
+_GUEST_PAGE = 4096
+_STRUCT_PAGE = 64
+
+
+def dax_window_base(ram_base: int, ram_size: int) -> int:
+    """Returns the first 2 MiB boundary at or above the end of guest RAM: where the DAX window may begin.
+
+    The window must lie above RAM, so that a Linux guest can register it as ZONE_DEVICE memory.
+
+    >>> hex(dax_window_base(0x8000_0000, 0x1000_1000))
+    '0x90200000'
+
+    Args:
+        ram_base: Guest physical address of RAM, 0 to 2**64-1; if RAM is in several pieces, of the
+            highest one.
+        ram_size: Bytes of RAM from there on, 0 to 2**64-1.
+
+    Raises:
+        TypeError: An argument is not an int.
+        ValueError: An argument is out of its range, or RAM leaves no such boundary below 2**64.
+    """
+    check_int("ram_base", ram_base)
+    check_int("ram_size", ram_size)
+    base = -(-(ram_base + ram_size) // WINDOW_ALIGNMENT) * WINDOW_ALIGNMENT
+    if base > U64_MAX:
+        raise ValueError(f"RAM of {ram_size:#x} bytes at {ram_base:#x} leaves no 2 MiB boundary above it below 2**64")
+    return base
+
+
+def dax_window_total(num_shares: int) -> int:
+    """Returns the bytes of DAX window that so many shares of the default size take; at least one share's.
+
+    >>> dax_window_total(3) // DAX_WINDOW_PER_SHARE
+    3
+
+    Args:
+        num_shares: How many shares there are, at least 0.
+
+    Raises:
+        TypeError: The argument is not an int.
+        ValueError: The argument is negative, or the total is not below 2**64.
+    """
+    check_int("num_shares", num_shares)
+    total = max(1, num_shares) * DAX_WINDOW_PER_SHARE
+    if total > U64_MAX:
+        raise ValueError(
+            f"{num_shares} shares of {DAX_WINDOW_PER_SHARE} bytes each take {total:#x} bytes, over 64 bits"
+        )
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One share's slice of the DAX window: what its mapper is made with.
+
+    Attributes:
+        tag: The virtiofs tag.
+        base: Guest physical address of the share's window, a multiple of 2 MiB.
+        size: Bytes of the share's window, a positive multiple of 2 MiB.
+        readonly: Whether the guest is kept from writing through the window.
+    """
+
+    tag: str
+    base: int
+    size: int
+    readonly: bool
+
+    @property
+    def end(self) -> int:
+        """The guest physical address just past the share's window."""
+        return self.base + self.size
+
+
+class WindowLayout:
+    """The DAX windows of all shares, one after another above guest RAM, each with a base of its own.
+
+    >>> layout = WindowLayout(0, 1 << 30, [("root", 128 << 20, True), ("src", 64 << 20)])
+    >>> layout
+    <WindowLayout 0x40000000-0x4c000000: 'root' 128 MiB read-only, 'src' 64 MiB; costs the guest 3 MiB of RAM>
+    >>> hex(layout.shares["src"].base)
+    '0x48000000'
+
+    Args:
+        ram_base: Guest physical address of RAM, 0 to 2**64-1; if RAM is in several pieces, of the
+            highest one.
+        ram_size: Bytes of RAM from there on, 0 to 2**64-1.
+        shares: `(tag, size)` or `(tag, size, readonly)` of each share, at least one. A tag is 1 to 36 bytes
+            of UTF-8 without NUL (VIRTIO 1.2, section 5.11.4) and is used once; a size is a positive multiple
+            of 2 MiB; readonly is False if left out.
+        phys_bits: How many physical address bits the guest has, 1 to 64; None if not known, and then only the
+            end of the 64-bit address space is a limit. On x86 it is CPUID leaf 0x80000008, EAX bits 7 to 0;
+            on Arm the IPA size that the VM was made with.
+
+    Raises:
+        TypeError: An argument is of another type; a bool is not an int.
+        ValueError: A value is out of its range, a tag is used twice, or a share does not fit below 2**64 or
+            within `phys_bits`; the message says which share and which limit.
+    """
+
+    __slots__ = ("_base", "_shares")
+
+    _base: int
+    _shares: dict[str, Share]
+
+    def __init__(
+        self,
+        ram_base: int,
+        ram_size: int,
+        shares: Iterable[tuple[str, int] | tuple[str, int, bool]],
+        *,
+        phys_bits: int | None = None,
+    ) -> None:
+        wanted = tuple(_wanted_share(index, share) for index, share in enumerate(shares))
+        check_shares(wanted)
+        if phys_bits is not None:
+            check_int("phys_bits", phys_bits, low=1, high=64)
+        self._base = dax_window_base(ram_base, ram_size)
+        self._shares = {}
+        base = self._base
+        for config in wanted:
+            share = Share(config.tag, base, config.size, config.readonly)
+            _check_end(share, phys_bits)
+            self._shares[share.tag] = share
+            base = share.end
+
+    @classmethod
+    def from_config(cls, ram_base: int, ram_size: int, config: DaxConfig, *, phys_bits: int | None = None) -> Self:
+        """Places the shares of a configuration; the other arguments and the errors are those of the class.
+
+        >>> config = DaxConfig((ShareConfig("root"),))
+        >>> WindowLayout.from_config(0, 1 << 30, config, phys_bits=36)
+        <WindowLayout 0x40000000-0x48000000: 'root' 128 MiB; costs the guest 2 MiB of RAM>
+        """
+        check_type("config", config, DaxConfig)
+        shares = [(share.tag, share.size, share.readonly) for share in config.shares]
+        return cls(ram_base, ram_size, shares, phys_bits=phys_bits)
+
+    @property
+    def shares(self) -> Mapping[str, Share]:
+        """The placed shares by tag, read-only, in the order they were given and lie in the window."""
+        return MappingProxyType(self._shares)
+
+    @property
+    def base(self) -> int:
+        """Guest physical address of the window: that of the first share, a multiple of 2 MiB."""
+        return self._base
+
+    @property
+    def size(self) -> int:
+        """Bytes of the window: all shares together, without gaps."""
+        return sum(share.size for share in self._shares.values())
+
+    @property
+    def end(self) -> int:
+        """The guest physical address just past the window, at most 2**64."""
+        return self._base + self.size
+
+    @property
+    def guest_ram_cost(self) -> int:
+        """Bytes of guest RAM that a Linux guest spends on the window: a struct page of 64 bytes per 4 KiB.
+
+        A window of 8 GiB costs 128 MiB, whether anything is mapped there or not. A guest with larger pages
+        pays less.
+        """
+        return self.size // _GUEST_PAGE * _STRUCT_PAGE
+
+    def __repr__(self) -> str:
+        shares = ", ".join(
+            f"{share.tag!r} {_format_size(share.size)}{' read-only' if share.readonly else ''}"
+            for share in self._shares.values()
+        )
+        cost = _format_size(self.guest_ram_cost)
+        return f"<WindowLayout {self.base:#x}-{self.end:#x}: {shares}; costs the guest {cost} of RAM>"
+
+
+def _wanted_share(index: int, share: object) -> ShareConfig:
+    if not isinstance(share, tuple) or len(share) not in (2, 3):
+        raise TypeError(f"shares[{index}]: {share!r} is neither (tag, size) nor (tag, size, readonly)")
+    with key_path(f"shares[{index}]"):
+        return ShareConfig(*share)
+
+
+def _check_end(share: Share, phys_bits: int | None) -> None:
+    where = f"share {share.tag!r} of {share.size:#x} bytes at {share.base:#x} ends at {share.end:#x}"
+    if share.end > _ADDRESS_SPACE_END:
+        raise ValueError(f"{where}, past the end of the 64-bit address space (2**64)")
+    if phys_bits is not None and share.end > 2**phys_bits:
+        raise ValueError(f"{where}, past the guest's {phys_bits} physical address bits ({2**phys_bits:#x})")
+
+
+def _format_size(size: int) -> str:
+    """Writes a positive size exactly, in the largest unit that allows it."""
+    for shift, unit in ((30, "GiB"), (20, "MiB")):
+        if size % (1 << shift) == 0:
+            return f"{size >> shift} {unit}"
+    return f"{size >> 10} KiB"

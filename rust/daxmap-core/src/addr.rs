@@ -1,0 +1,93 @@
+//! Addresses of three kinds that must never be mixed up, and a range that cannot wrap.
+
+use std::fmt;
+
+/// Offset of a byte in a share's DAX window, in bytes: `moffset` on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WindowOffset(pub u64);
+
+/// Offset of a byte in a host file, in bytes: `foffset` on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileOffset(pub u64);
+
+/// Guest physical address: an address as the guest's memory controller sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GuestAddress(pub u64);
+
+macro_rules! display_as_hex {
+    ($($name:ty),+) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:#x}", self.0)
+            }
+        }
+    )+};
+}
+display_as_hex!(WindowOffset, FileOffset, GuestAddress);
+
+/// A non-empty range of window offsets whose end does not wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    start: u64,
+    end: u64,
+}
+
+impl Span {
+    /// `[start, start + length)`, or `None` where that is empty or wraps past 2**64.
+    #[must_use]
+    pub fn new(start: WindowOffset, length: u64) -> Option<Self> {
+        let end = start.0.checked_add(length)?;
+        (end > start.0).then_some(Self { start: start.0, end })
+    }
+
+    /// The smallest range that holds both.
+    #[must_use]
+    pub fn hull(self, other: Self) -> Self {
+        Self { start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+
+    /// First offset of the range.
+    #[must_use]
+    pub fn start(self) -> WindowOffset {
+        WindowOffset(self.start)
+    }
+
+    /// First offset past the range.
+    #[must_use]
+    pub fn end(self) -> WindowOffset {
+        WindowOffset(self.end)
+    }
+
+    /// Length in bytes, never 0.
+    #[must_use]
+    pub fn length(self) -> u64 {
+        self.end.wrapping_sub(self.start) // `new` made sure that end > start
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{:#x}, {:#x})", self.start, self.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn span_refuses_empty_and_wrapping_ranges() {
+        assert_eq!(Span::new(WindowOffset(0), 0), None);
+        assert_eq!(Span::new(WindowOffset(u64::MAX), 1), None);
+        assert_eq!(Span::new(WindowOffset(1), u64::MAX), None);
+        let last = Span::new(WindowOffset(u64::MAX - 1), 1).unwrap();
+        assert_eq!((last.start().0, last.end().0, last.length()), (u64::MAX - 1, u64::MAX, 1));
+    }
+
+    #[test]
+    fn hull_covers_both() {
+        let (low, high) = (Span::new(WindowOffset(1), 2).unwrap(), Span::new(WindowOffset(7), 1).unwrap());
+        assert_eq!(low.hull(high), Span::new(WindowOffset(1), 7).unwrap());
+        assert_eq!(high.hull(low), low.hull(high));
+    }
+}

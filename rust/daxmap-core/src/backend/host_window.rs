@@ -1,0 +1,119 @@
+//! The host window: addresses that the VMM gives to a memslot of its own, and frees itself.
+
+use super::Backend;
+use super::region::{Region, RegionBackend};
+use crate::LOG_TARGET;
+use crate::error::{Error, OpenError, Result as MapperResult};
+use crate::sys::ForkGuard;
+use crate::window::Window;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+impl fmt::Display for HostWindow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.shared.phase() {
+            Phase::Fresh => f.write_str("without a mapper"),
+            Phase::InUse => f.write_str("in use"),
+            Phase::Drained(region) => write!(f, "drained, addresses at {:#x} reserved", region.address()),
+            Phase::Released => f.write_str("released"),
+        }
+    }
+}
+
+/// Where a host window is in its life.
+#[derive(Debug)]
+enum Phase {
+    /// No mapper has it yet.
+    Fresh,
+    /// A mapper works in it.
+    InUse,
+    /// Its mapper is closed, but a memslot may still point at the addresses.
+    Drained(Region),
+    /// It has no addresses any more.
+    Released,
+}
+
+#[derive(Debug)]
+struct Shared {
+    phase: Mutex<Phase>,
+    guard: ForkGuard,
+}
+
+impl Shared {
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.guard.is_child() {
+            return;
+        }
+        let phase = self.phase.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Phase::Drained(region) = phase {
+            let address = region.address();
+            log::warn!(target: LOG_TARGET, "host window at {address:#x} dropped without release(): its addresses stay reserved");
+        }
+    }
+}
+
+/// The VMM's handle of a host window: one reservation of the window's size, which a memslot of the VMM's points at.
+///
+/// The reservation outlives the mapper: as long as a memslot points there, freed addresses would show the guest
+/// whatever lands there. [`HostWindow::release`] frees it. A clone is the same window.
+#[derive(Clone, Debug)]
+pub struct HostWindow {
+    shared: Arc<Shared>,
+}
+
+impl HostWindow {
+    /// A window without addresses: a mapper reserves them.
+    ///
+    /// # Errors
+    /// [`OpenError::Refused`] where the process can't watch its forks.
+    pub fn new() -> Result<Self, OpenError> {
+        let guard = ForkGuard::new()?;
+        Ok(Self { shared: Arc::new(Shared { phase: Mutex::new(Phase::Fresh), guard }) })
+    }
+
+    /// Reserves the addresses, for the one mapper that this window serves.
+    ///
+    /// # Errors
+    /// [`OpenError::Invalid`] for the second mapper and for sizes no process can have, else what `mmap` said.
+    pub fn attach(&self, window: &Window) -> Result<Box<dyn Backend>, OpenError> {
+        let mut phase = self.shared.phase();
+        if !matches!(*phase, Phase::Fresh) {
+            return Err(OpenError::Invalid("the host window belongs to a mapper already".to_owned()));
+        }
+        let region = Region::reserve(window)?;
+        *phase = Phase::InUse;
+        let shared = Arc::clone(&self.shared);
+        Ok(Box::new(RegionBackend::new(region, move |region| *shared.phase() = Phase::Drained(region))))
+    }
+
+    /// Whether addresses are reserved for the window, by this process.
+    #[must_use]
+    pub fn holds_addresses(&self) -> bool {
+        !self.shared.guard.is_child() && matches!(*self.shared.phase(), Phase::InUse | Phase::Drained(_))
+    }
+
+    /// Frees the addresses. The VMM has removed the memslot, or the VM is gone. Doing so again is fine.
+    ///
+    /// # Errors
+    /// [`Error::WindowInUse`] before the mapper is drained; [`Error::Forked`] in a child; [`Error::NotReleased`] where
+    /// the host keeps the range, or where memory of others may lie in it.
+    pub fn release(&self) -> MapperResult<()> {
+        if self.shared.guard.is_child() {
+            return Err(Error::Forked);
+        }
+        let mut phase = self.shared.phase();
+        if matches!(*phase, Phase::InUse) {
+            return Err(Error::WindowInUse);
+        }
+        match std::mem::replace(&mut *phase, Phase::Released) {
+            Phase::Drained(region) => region.release().map_err(|errno| Error::NotReleased { errno }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! How a guest is shown memory. The trait between mapper and backend is small: policy and book are the mapper's.
+
+mod host_window;
+mod kvm;
+mod region;
+
+pub use host_window::HostWindow;
+pub use kvm::KvmWindow;
+
+use crate::addr::{FileOffset, Span, WindowOffset};
+use crate::sys::{Errno, FileId};
+use crate::table::Mapping;
+use std::fmt::Debug;
+use std::os::fd::RawFd;
+
+/// What a backend is asked to show: a range of a file in a range of the window.
+#[derive(Clone, Copy, Debug)]
+pub struct Placement {
+    /// The range of the window.
+    pub span: Span,
+    /// A descriptor of the file, open during the call.
+    pub fd: RawFd,
+    /// The file's identity, as `fstat` gave it for `fd`.
+    pub file: FileId,
+    /// Where in the file the range starts.
+    pub file_offset: FileOffset,
+    /// Whether the guest may store to it.
+    pub writable: bool,
+}
+
+/// What a backend did when it could not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Nothing: the guest sees what it saw before.
+    Refused(Errno),
+    /// The range shows nothing now, whatever it showed before.
+    Emptied(Errno),
+    /// What the range shows is out of the backend's hands. The mapper closes.
+    GaveUp(Errno),
+}
+
+/// Makes mappings visible to one guest.
+///
+/// The mapper calls one method at a time, under its lock, with spans that it has checked: inside the window,
+/// page-aligned, and never overlapping by mistake.
+pub trait Backend: Debug + Send {
+    /// Where the window lies in this process, if it is one range of host addresses.
+    fn host_address(&self) -> Option<usize>;
+
+    /// Shows a file in a hole.
+    ///
+    /// # Errors
+    /// Any [`Failure`]; after `Refused` and `Emptied` the span is a hole, as before.
+    fn map(&mut self, placement: &Placement) -> Result<(), Failure>;
+
+    /// Makes a read-only mapping writable, without a moment at which the guest finds it gone.
+    ///
+    /// # Errors
+    /// Any [`Failure`].
+    fn upgrade(&mut self, placement: &Placement) -> Result<(), Failure>;
+
+    /// Shows nothing in `span`, which holds the whole of `mappings`, in rising order, and else only holes.
+    ///
+    /// # Errors
+    /// Any [`Failure`].
+    fn unmap(&mut self, span: Span, mappings: &[Mapping]) -> Result<(), Failure>;
+
+    /// Fills `buffer` from the window.
+    ///
+    /// # Errors
+    /// EFAULT where the window shows no byte of a file.
+    fn read(&self, offset: WindowOffset, buffer: &mut [u8]) -> Result<(), Errno>;
+
+    /// Stores `data` in the window.
+    ///
+    /// # Errors
+    /// EFAULT where the window shows no byte of a file that may be written.
+    fn write(&self, offset: WindowOffset, data: &[u8]) -> Result<(), Errno>;
+
+    /// Takes the window itself from the guest; called once, last, when the mapper closes.
+    fn close(self: Box<Self>);
+}

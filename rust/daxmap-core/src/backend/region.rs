@@ -1,0 +1,174 @@
+//! One range of host addresses that is the window: reserved once, files placed in it by `MAP_FIXED`.
+
+use super::{Backend, Failure, Placement};
+use crate::addr::{Span, WindowOffset};
+use crate::error::OpenError;
+use crate::sys::{Errno, FileRange, Reservation, Shown, all_shown};
+use crate::table::Mapping;
+use crate::window::Window;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
+
+/// Alignment of the window's host address: that of the largest page a guest's page tables and the host's share.
+const ALIGNMENT: usize = 2 << 20;
+
+/// The addresses a process can have: 47 bits on `x86_64` (`Documentation/arch/x86/x86_64/mm.rst`), 48 elsewhere.
+const ADDRESS_SPACE: u64 = 1 << if cfg!(target_arch = "x86_64") { 47 } else { 48 };
+
+/// The window's host addresses, as whoever has them works on them.
+#[derive(Debug)]
+pub(super) struct Region {
+    reservation: Reservation,
+    /// Devices of which a file was mapped already, and how: a mapping of another may fail in ways that hurt.
+    proven: BTreeSet<(u64, bool)>,
+    abandoned: bool,
+}
+
+impl Region {
+    pub(super) fn reserve(window: &Window) -> Result<Self, OpenError> {
+        let size = window.size();
+        let length = usize::try_from(size).ok().filter(|_| size < ADDRESS_SPACE).ok_or_else(|| {
+            OpenError::Invalid(format!("window size {size:#x} is larger than a process's address space"))
+        })?;
+        let reservation = Reservation::new(length, ALIGNMENT).map_err(|errno| OpenError::Refused {
+            what: format!("reserving {size:#x} bytes of addresses for the window"),
+            errno,
+        })?;
+        Ok(Self { reservation, proven: BTreeSet::new(), abandoned: false })
+    }
+
+    pub(super) fn address(&self) -> usize {
+        self.reservation.address()
+    }
+
+    /// Places a file in a range that shows `before`.
+    fn place(&mut self, placement: &Placement, before: Shown) -> Result<(), Failure> {
+        let range = self.range(placement.span)?;
+        let file = FileRange {
+            fd: placement.fd,
+            offset: placement.file_offset.0,
+            length: range.len(),
+            writable: placement.writable,
+        };
+        let device = (placement.file.dev, placement.writable);
+        if !self.proven.contains(&device) {
+            file.probe().map_err(Failure::Refused)?;
+            self.proven.insert(device);
+        }
+        let offset = placement.span.start().0;
+        self.reservation.place(offset, &file).map_err(|errno| self.settle(placement.span, errno, [(range, before)]))
+    }
+
+    fn clear(&mut self, span: Span, mappings: &[Mapping]) -> Result<(), Failure> {
+        let length = self.range(span)?.len();
+        self.reservation.clear(span.start().0, length).map_err(|errno| {
+            let before = self.expectation(span, mappings);
+            self.settle(span, errno, before)
+        })
+    }
+
+    /// Finds out, and mends, what an `mmap` left that failed over `span`, where `before` was shown.
+    ///
+    /// The kernel may refuse before it touched anything, or after it removed what was there. In the second case the
+    /// addresses are free for every thread's next `mmap`, so they are taken back at once, if nobody was quicker.
+    fn settle(&mut self, span: Span, errno: Errno, before: impl IntoIterator<Item = (Range<usize>, Shown)>) -> Failure {
+        let Ok(range) = self.range(span) else { return Failure::Refused(errno) };
+        if self.reservation.refill(span.start().0, range.len()).is_ok() {
+            Failure::Emptied(errno)
+        } else if all_shown(before) {
+            Failure::Refused(errno)
+        } else {
+            self.abandoned = true;
+            Failure::GaveUp(errno)
+        }
+    }
+
+    /// What `span` shows while it holds `mappings`: these, and holes between them.
+    fn expectation(&self, span: Span, mappings: &[Mapping]) -> Vec<(Range<usize>, Shown)> {
+        let base = self.address();
+        // A span lies in the reservation, whose addresses are usize: neither cast nor addition loses anything.
+        #[allow(clippy::cast_possible_truncation)]
+        let at = |offset: WindowOffset| base.wrapping_add(offset.0 as usize);
+        let mut expected = Vec::with_capacity(mappings.len().saturating_mul(2).saturating_add(1));
+        let mut covered = at(span.start());
+        for mapping in mappings {
+            expected.push((covered..at(mapping.span.start()), Shown::Hole));
+            covered = at(mapping.span.end());
+            expected.push((at(mapping.span.start())..covered, mapping.into()));
+        }
+        expected.push((covered..at(span.end()), Shown::Hole));
+        expected
+    }
+
+    fn range(&self, span: Span) -> Result<Range<usize>, Failure> {
+        let length = usize::try_from(span.length()).map_err(|_| Failure::Refused(Errno(libc::EINVAL)))?;
+        self.reservation.range(span.start().0, length).map_err(Failure::Refused)
+    }
+
+    /// Frees the addresses, unless something that is not the window's may lie there. The caller has made sure that no
+    /// guest reaches them.
+    pub(super) fn release(self) -> Result<(), Errno> {
+        if self.abandoned {
+            return Err(Errno(libc::EIO));
+        }
+        self.reservation.release().map_err(|(_, errno)| errno)
+    }
+}
+
+impl From<&Mapping> for Shown {
+    fn from(mapping: &Mapping) -> Self {
+        Self::File { ino: mapping.file.ino, file_offset: mapping.file_offset.0, writable: mapping.writable }
+    }
+}
+
+/// A region at work under a mapper. What becomes of it when the mapper closes differs from backend to backend.
+pub(super) struct RegionBackend {
+    region: Region,
+    on_close: Box<dyn FnOnce(Region) + Send>,
+}
+
+impl RegionBackend {
+    pub(super) fn new(region: Region, on_close: impl FnOnce(Region) + Send + 'static) -> Self {
+        Self { region, on_close: Box::new(on_close) }
+    }
+}
+
+impl fmt::Debug for RegionBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.region.fmt(f)
+    }
+}
+
+impl Backend for RegionBackend {
+    fn host_address(&self) -> Option<usize> {
+        Some(self.region.address())
+    }
+
+    fn map(&mut self, placement: &Placement) -> Result<(), Failure> {
+        self.region.place(placement, Shown::Hole)
+    }
+
+    fn upgrade(&mut self, placement: &Placement) -> Result<(), Failure> {
+        // One MAP_FIXED over the old mapping: the kernel swaps them under its own lock, and a guest's page fault
+        // meets the one or the other.
+        let (ino, file_offset) = (placement.file.ino, placement.file_offset.0);
+        self.region.place(placement, Shown::File { ino, file_offset, writable: false })
+    }
+
+    fn unmap(&mut self, span: Span, mappings: &[Mapping]) -> Result<(), Failure> {
+        self.region.clear(span, mappings)
+    }
+
+    fn read(&self, offset: WindowOffset, buffer: &mut [u8]) -> Result<(), Errno> {
+        self.region.reservation.read(offset.0, buffer)
+    }
+
+    fn write(&self, offset: WindowOffset, data: &[u8]) -> Result<(), Errno> {
+        self.region.reservation.write(offset.0, data)
+    }
+
+    fn close(self: Box<Self>) {
+        (self.on_close)(self.region);
+    }
+}

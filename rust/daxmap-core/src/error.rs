@@ -1,0 +1,266 @@
+//! One error type for every operation, with the errno that the contract gives it.
+
+use crate::addr::{FileOffset, GuestAddress, Span, WindowOffset};
+use crate::sys::Errno;
+use std::fmt;
+use std::os::fd::RawFd;
+
+/// What an operation of a [`Mapper`](crate::Mapper) returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an operation was refused. Whatever the reason, mapper, host and guest are as they were, unless the variant
+/// says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The mapper was drained.
+    Closed,
+    /// The process is a fork of the one that made the mapper: its window belongs to the parent's guest.
+    Forked,
+    /// An offset or a length is not a multiple of the host's page size.
+    Misaligned {
+        /// The argument.
+        name: &'static str,
+        /// Its value.
+        value: u64,
+        /// The host's page size, in bytes.
+        page_size: u64,
+    },
+    /// The length is 0.
+    EmptyRange,
+    /// The range leaves the window, or wraps.
+    OutsideWindow {
+        /// Start of the range.
+        offset: WindowOffset,
+        /// Its length in bytes.
+        length: u64,
+        /// Size of the window in bytes.
+        size: u64,
+    },
+    /// The file range passes the largest file offset, 2**63 - 1.
+    OutsideFile {
+        /// Start of the range.
+        offset: FileOffset,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// A writable mapping was asked of a read-only mapper.
+    ReadOnlyMapper,
+    /// `fstat` refused the file descriptor.
+    BadDescriptor {
+        /// The file descriptor.
+        fd: RawFd,
+        /// What `fstat` said, mostly EBADF.
+        errno: Errno,
+    },
+    /// The file descriptor is not of a regular file.
+    NotRegular {
+        /// The file descriptor.
+        fd: RawFd,
+        /// What it is instead.
+        kind: &'static str,
+    },
+    /// The range overlaps a live mapping.
+    Overlap {
+        /// The range asked for.
+        asked: Span,
+        /// The mapping in its way.
+        live: Span,
+    },
+    /// The mapper's, or the process's, budget of mappings is used up.
+    OverBudget {
+        /// The budget: mappings of this mapper, or VMAs of this process.
+        limit: u64,
+        /// What the limit counts.
+        unit: &'static str,
+    },
+    /// The host refused to map the file.
+    MapFailed {
+        /// The range asked for.
+        span: Span,
+        /// What `mmap` said.
+        errno: Errno,
+    },
+    /// The window could not be changed to the new mapping and lost the old one on the way: the range is a hole.
+    Lost {
+        /// The range.
+        span: Span,
+        /// What the host said.
+        errno: Errno,
+    },
+    /// Memory that is not the file's may show in the window: the mapper closed itself and took the window from the
+    /// guest where it could.
+    GaveUp {
+        /// The range that could not be made right.
+        span: Span,
+        /// What the host said.
+        errno: Errno,
+    },
+    /// No mapping starts at the offset.
+    NoMapping {
+        /// The offset.
+        offset: WindowOffset,
+    },
+    /// A mapping starts at the offset, but its length is another.
+    LengthDiffers {
+        /// Length asked for, in bytes.
+        asked: u64,
+        /// The mapping.
+        live: Span,
+    },
+    /// The guest still has the range; the mapping was kept.
+    UnmapRefused {
+        /// The range.
+        span: Span,
+        /// What the host said.
+        errno: Errno,
+    },
+    /// Access through the window met a hole, the window's end or a page past the end of a file.
+    Fault {
+        /// Where the access began.
+        address: GuestAddress,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// A write through the window met a read-only mapping.
+    ReadOnlyMapping {
+        /// Where the access began.
+        address: GuestAddress,
+        /// The mapping.
+        live: Span,
+    },
+    /// The copy could not be made for another reason.
+    CopyFailed {
+        /// Where the access began.
+        address: GuestAddress,
+        /// What the host said.
+        errno: Errno,
+    },
+    /// The host window can't be released before its mapper is drained.
+    WindowInUse,
+    /// The addresses of a host window could not be freed, and stay reserved.
+    NotReleased {
+        /// What the host said; EIO where memory of others may lie in the window.
+        errno: Errno,
+    },
+}
+
+impl Error {
+    /// The host's errno for this error.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        match self {
+            Self::Closed | Self::NotRegular { .. } => libc::ENODEV,
+            Self::Forked => libc::EPERM,
+            Self::Misaligned { .. }
+            | Self::EmptyRange
+            | Self::OutsideWindow { .. }
+            | Self::OutsideFile { .. }
+            | Self::LengthDiffers { .. } => libc::EINVAL,
+            Self::ReadOnlyMapper => libc::EROFS,
+            Self::BadDescriptor { errno, .. }
+            | Self::MapFailed { errno, .. }
+            | Self::CopyFailed { errno, .. }
+            | Self::NotReleased { errno } => errno.0,
+            Self::Overlap { .. } => libc::EEXIST,
+            Self::OverBudget { .. } => libc::ENOSPC,
+            Self::Lost { .. } | Self::GaveUp { .. } | Self::UnmapRefused { .. } => libc::EIO,
+            Self::NoMapping { .. } => libc::ENOENT,
+            Self::Fault { .. } => libc::EFAULT,
+            Self::ReadOnlyMapping { .. } => libc::EACCES,
+            Self::WindowInUse => libc::EBUSY,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the mapper is closed"),
+            Self::Forked => f.write_str("the mapper belongs to the process that forked this one"),
+            Self::Misaligned { name, value, page_size } => {
+                write!(f, "{name} {value:#x} is not a multiple of the host's page size {page_size:#x}")
+            }
+            Self::EmptyRange => f.write_str("length is 0"),
+            Self::OutsideWindow { offset, length, size } => {
+                write!(f, "window_offset {offset} + length {length:#x} leaves the window of {size:#x} bytes")
+            }
+            Self::OutsideFile { offset, length } => {
+                write!(f, "file_offset {offset} + length {length:#x} passes 2**63 - 1")
+            }
+            Self::ReadOnlyMapper => f.write_str("a writable mapping was asked of a read-only mapper"),
+            Self::BadDescriptor { fd, errno } => write!(f, "fstat of fd {fd}: {errno}"),
+            Self::NotRegular { fd, kind } => write!(f, "fd {fd} is {kind}, not a regular file"),
+            Self::Overlap { asked, live } => write!(f, "range {asked} overlaps the live mapping {live}"),
+            Self::OverBudget { limit, unit } => write!(f, "the budget of {limit} {unit} is used up"),
+            Self::MapFailed { span, errno } => write!(f, "mmap of range {span}: {errno}"),
+            Self::Lost { span, errno } => {
+                write!(f, "range {span} was lost while it changed, and is a hole now: {errno}")
+            }
+            Self::GaveUp { span, errno } => {
+                write!(f, "range {span} could not be made safe, the window is given up: {errno}")
+            }
+            Self::NoMapping { offset } => write!(f, "no mapping starts at window_offset {offset}"),
+            Self::LengthDiffers { asked, live } => {
+                write!(f, "length {asked:#x} differs from that of the mapping {live}, {:#x}", live.length())
+            }
+            Self::UnmapRefused { span, errno } => {
+                write!(f, "mapping {span} is kept, it could not be unmapped: {errno}")
+            }
+            Self::Fault { address, length } => write!(
+                f,
+                "[{address}, +{length:#x}) holds a hole, a page past the end of its file, or leaves the window"
+            ),
+            Self::ReadOnlyMapping { address, live } => {
+                write!(f, "write at {address} meets the read-only mapping {live}")
+            }
+            Self::CopyFailed { address, errno } => write!(f, "copy at {address}: {errno}"),
+            Self::WindowInUse => f.write_str("the window's mapper is not drained yet"),
+            Self::NotReleased { errno } => write!(f, "the window's addresses stay reserved: {errno}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Why a [`Mapper`](crate::Mapper) could not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A value that no host would take.
+    Invalid(String),
+    /// The host refused.
+    Refused {
+        /// What was tried.
+        what: String,
+        /// What the host said.
+        errno: Errno,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(text) => f.write_str(text),
+            Self::Refused { what, errno } => write!(f, "{what}: {errno}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_values() {
+        let span = Span::new(WindowOffset(0x20_0000), 0x1000).unwrap();
+        let error = Error::Overlap { asked: span, live: span };
+        assert_eq!(error.errno(), libc::EEXIST);
+        assert_eq!(error.to_string(), "range [0x200000, 0x201000) overlaps the live mapping [0x200000, 0x201000)");
+        let error = Error::MapFailed { span, errno: Errno(libc::EACCES) };
+        assert!(error.to_string().contains("Permission denied"), "{error}");
+        assert_eq!(error.errno(), libc::EACCES);
+    }
+}

@@ -1,0 +1,47 @@
+//! The virtiofs DAX mapper, without Python.
+//!
+//! A [`Mapper`] keeps the book of what one share's DAX window shows, and a [`Backend`] makes it so for one guest.
+//! Requests flow one way: mapper (policy, book) → backend (how a guest is shown memory) → `sys` (the operating
+//! system). Only errors come back. `sys` is the one module with `unsafe` code.
+//!
+//! ```
+//! use daxmap_core::{FileOffset, GuestAddress, HostWindow, Mapper, Options, WindowOffset};
+//! use std::os::fd::AsRawFd;
+//!
+//! let file = std::fs::File::open(std::env::current_exe()?)?;
+//! let window = HostWindow::new()?;
+//! let mapper = Mapper::new(GuestAddress(0x1_0000_0000), 2 << 20, Options::default(), |w| window.attach(w))?;
+//! let page = mapper.page_size();
+//! mapper.setup(file.as_raw_fd(), FileOffset(0), WindowOffset(0), page, false)?;
+//! assert_eq!(mapper.read(GuestAddress(0x1_0000_0000), 4)?, b"\x7fELF");
+//! mapper.remove(WindowOffset(0), page)?;
+//! mapper.drain_all()?;
+//! window.release()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::arithmetic_side_effects, missing_docs))]
+
+mod addr;
+mod backend;
+mod budget;
+mod error;
+mod limit;
+mod mapper;
+mod stats;
+mod sys;
+mod table;
+mod window;
+
+pub use addr::{FileOffset, GuestAddress, Span, WindowOffset};
+pub use backend::{Backend, Failure, HostWindow, KvmWindow, Placement};
+pub use budget::Budget;
+pub use error::{Error, OpenError, Result};
+pub use mapper::{BatchResult, Mapper, Options};
+pub use stats::Stats;
+pub use sys::{Errno, FileId, page_size};
+pub use table::Mapping;
+pub use window::Window;
+
+/// The `log` target of every record: the name of the Python logger too.
+pub const LOG_TARGET: &str = "daxmap";

@@ -1,0 +1,98 @@
+//! Looking at the window: who owns what, and the VMM's own reads and writes.
+
+use super::{Mapper, Open};
+use crate::addr::{GuestAddress, Span, WindowOffset};
+use crate::error::{Error, Result};
+use crate::sys::Errno;
+use crate::table::Mapping;
+
+impl Mapper {
+    /// All live mappings by rising window offset, as they were at one moment; none on a closed mapper.
+    ///
+    /// # Errors
+    /// EPERM in a forked child.
+    pub fn mappings(&self) -> Result<Vec<Mapping>> {
+        self.look(|open| open.table.iter().copied().collect())
+    }
+
+    /// The mapping that holds the byte at `offset`; none on a closed mapper.
+    ///
+    /// # Errors
+    /// EPERM in a forked child.
+    pub fn lookup(&self, offset: WindowOffset) -> Result<Option<Mapping>> {
+        self.look(|open| open.table.at(offset).copied())
+    }
+
+    fn look<T: Default>(&self, at: impl FnOnce(&Open) -> T) -> Result<T> {
+        if self.guard.is_child() && !self.is_closed() {
+            return Err(Error::Forked);
+        }
+        Ok(self.lock().as_ref().map(at).unwrap_or_default())
+    }
+
+    /// Copies `length` bytes out of the window, from guest physical address `address`, both of any alignment. Pages are
+    /// read in as needed, with the mapper's lock held.
+    ///
+    /// # Errors
+    /// ENODEV (closed), EPERM (forked child), EFAULT (a hole, a page past the end of a truncated file, or an address
+    /// outside the window: never a signal), ENOMEM (no memory for so many bytes).
+    pub fn read(&self, address: GuestAddress, length: u64) -> Result<Vec<u8>> {
+        self.answer("read", || {
+            self.locked(|open| {
+                let mut buffer = Vec::new();
+                let Some(span) = self.shown(open, address, length)? else { return Ok(buffer) };
+                let no_memory = Error::CopyFailed { address, errno: Errno(libc::ENOMEM) };
+                let size = usize::try_from(length).map_err(|_| no_memory)?;
+                buffer.try_reserve_exact(size).map_err(|_| no_memory)?;
+                buffer.resize(size, 0);
+                let copied = open.backend.read(span.start(), &mut buffer);
+                copied.map_err(|errno| copy_error(address, length, errno))?;
+                Ok(buffer)
+            })
+        })
+    }
+
+    /// Copies `data` into the window, and so into the files, at guest physical address `address` of any alignment. The
+    /// range is checked first; bytes before a page past the end of a truncated file may have been written all the same.
+    ///
+    /// # Errors
+    /// As [`Mapper::read`], and EACCES where a mapping is read-only.
+    pub fn write(&self, address: GuestAddress, data: &[u8]) -> Result<()> {
+        let length = data.len() as u64;
+        self.answer("write", || {
+            self.locked(|open| {
+                let Some(span) = self.shown(open, address, length)? else { return Ok(()) };
+                if let Some(live) = covering(open, span).find(|mapping| !mapping.writable) {
+                    return Err(Error::ReadOnlyMapping { address, live: live.span });
+                }
+                let copied = open.backend.write(span.start(), data);
+                copied.map_err(|errno| copy_error(address, length, errno))
+            })
+        })
+    }
+
+    /// The range of an access, if it is not empty and mappings hold all of it.
+    fn shown(&self, open: &Open, address: GuestAddress, length: u64) -> Result<Option<Span>> {
+        if length == 0 {
+            return Ok(None);
+        }
+        let fault = Error::Fault { address, length };
+        let span = self.window.span_at(address, length).ok_or(fault)?;
+        let reached = covering(open, span).last().map_or(span.start(), |mapping| mapping.span.end());
+        if reached >= span.end() { Ok(Some(span)) } else { Err(fault) }
+    }
+}
+
+/// The mappings that hold `span` from its start on, without a gap, as far as they do.
+fn covering(open: &Open, span: Span) -> impl Iterator<Item = &Mapping> {
+    let mut next = span.start();
+    std::iter::from_fn(move || {
+        let mapping = (next < span.end()).then(|| open.table.at(next))??;
+        next = mapping.span.end();
+        Some(mapping)
+    })
+}
+
+fn copy_error(address: GuestAddress, length: u64, errno: Errno) -> Error {
+    if errno.0 == libc::EFAULT { Error::Fault { address, length } } else { Error::CopyFailed { address, errno } }
+}

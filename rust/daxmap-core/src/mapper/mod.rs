@@ -1,0 +1,255 @@
+//! The mapper: decides what a request may do, has the backend do it, and keeps the book of it.
+
+mod access;
+mod remove;
+mod setup;
+mod sweep;
+
+pub use remove::BatchResult;
+
+use crate::LOG_TARGET;
+use crate::addr::GuestAddress;
+use crate::backend::{Backend, Failure};
+use crate::budget::Budget;
+use crate::error::{Error, OpenError, Result};
+use crate::limit::Limiter;
+use crate::stats::{Counters, Departure, Stats};
+use crate::sys::ForkGuard;
+use crate::table::{Mapping, Table};
+use crate::window::Window;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// VMAs that one mapping costs at worst: its own, and the hole that it splits off.
+const VMAS_PER_MAPPING: u64 = 2;
+/// VMAs of a window that shows nothing.
+const VMAS_PER_WINDOW: u64 = 1;
+
+/// What a mapper may do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Refuses writable mappings with EROFS.
+    pub readonly: bool,
+    /// Live mappings allowed at once, in place of this mapper's part in [`Budget::of_process`].
+    pub max_mappings: Option<u64>,
+}
+
+/// The mappings of one share's DAX window. All methods may be called from many threads.
+pub struct Mapper {
+    window: Window,
+    options: Options,
+    host_address: Option<usize>,
+    counters: Counters,
+    budget: &'static Budget,
+    guard: ForkGuard,
+    limiter: Mutex<Limiter>,
+    /// Set when a drain is over, so that whoever sees it needs no lock.
+    closed: AtomicBool,
+    /// `None` once drained. The one lock: held over check, backend call and book-keeping.
+    open: Mutex<Option<Open>>,
+}
+
+/// What a mapper has until it is drained.
+#[derive(Debug)]
+struct Open {
+    table: Table,
+    backend: Box<dyn Backend>,
+    /// What to log once the lock is dropped.
+    notes: Vec<String>,
+    /// The backend lost control of a part of the window: close as soon as the call is over.
+    gave_up: bool,
+}
+
+impl Mapper {
+    /// A mapper for the window `[base, base + size)`, both in bytes and multiples of the host's page size. `attach`
+    /// makes the backend for it.
+    ///
+    /// # Errors
+    /// [`OpenError::Invalid`] for values that no host would take, [`OpenError::Refused`] where the host refuses.
+    pub fn new(
+        base: GuestAddress,
+        size: u64,
+        options: Options,
+        attach: impl FnOnce(&Window) -> std::result::Result<Box<dyn Backend>, OpenError>,
+    ) -> std::result::Result<Self, OpenError> {
+        let window = Window::new(base, size)?;
+        if options.max_mappings == Some(0) {
+            return Err(OpenError::Invalid("max_mappings is 0".to_owned()));
+        }
+        let guard = ForkGuard::new()?;
+        let backend = attach(&window)?;
+        let budget = Budget::of_process();
+        budget.charge_regardless(VMAS_PER_WINDOW);
+        let host_address = backend.host_address();
+        let open = Open { table: Table::default(), backend, notes: Vec::new(), gave_up: false };
+        Ok(Self {
+            window,
+            options,
+            host_address,
+            counters: Counters::new(),
+            budget,
+            guard,
+            limiter: Mutex::new(Limiter::new(Instant::now())),
+            closed: AtomicBool::new(false),
+            open: Mutex::new(Some(open)),
+        })
+    }
+
+    /// The window.
+    #[must_use]
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// The host's page size in bytes: the unit of every offset and length.
+    #[must_use]
+    pub fn page_size(&self) -> u64 {
+        self.window.page_size()
+    }
+
+    /// Whether writable mappings are refused.
+    #[must_use]
+    pub fn readonly(&self) -> bool {
+        self.options.readonly
+    }
+
+    /// Where the window lies in this process, if it is one range of host addresses.
+    #[must_use]
+    pub fn host_address(&self) -> Option<usize> {
+        self.host_address
+    }
+
+    /// Whether the mapper was drained.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether this process is a fork of the one that made the mapper.
+    #[must_use]
+    pub fn in_forked_child(&self) -> bool {
+        self.guard.is_child()
+    }
+
+    /// The counters, read without a lock.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.counters.snapshot()
+    }
+
+    /// The number of live mappings, read without a lock.
+    #[must_use]
+    pub fn live_mappings(&self) -> u64 {
+        self.counters.live_mappings()
+    }
+
+    /// Counts and logs what `call` answers. It is not made at all on a closed mapper or in a forked child.
+    fn answer<T>(&self, name: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
+        if !self.is_closed() && self.guard.is_child() {
+            return Err(Error::Forked); // neither counted nor logged: counters and log are the parent's
+        }
+        let answer = if self.is_closed() { Err(Error::Closed) } else { call() };
+        if let Err(error) = &answer {
+            self.count_failure(name, error);
+        }
+        answer
+    }
+
+    fn count_failure(&self, name: &str, error: &Error) {
+        self.counters.failed(error.errno());
+        self.warn(format_args!("{name}: {error}"));
+    }
+
+    /// Logs a warning, unless there were too many.
+    fn warn(&self, text: fmt::Arguments<'_>) {
+        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let admitted = limiter.admit(Instant::now());
+        drop(limiter);
+        match admitted {
+            Some(0) => log::warn!(target: LOG_TARGET, "{text}"),
+            Some(more) => log::warn!(target: LOG_TARGET, "{text} ({more} earlier warnings held back)"),
+            None => {}
+        }
+    }
+
+    /// The lock, even where a panic under it poisoned it: the book is changed in single steps.
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes `call` under the lock, then logs what it noted.
+    fn locked<T>(&self, call: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
+        let mut state = self.lock();
+        let Some(open) = state.as_mut() else { return Err(Error::Closed) };
+        let answer = call(open);
+        let mut notes = std::mem::take(&mut open.notes);
+        if open.gave_up {
+            notes.extend(self.close(&mut state));
+        }
+        drop(state);
+        self.emit(notes);
+        answer
+    }
+
+    fn emit(&self, notes: Vec<String>) {
+        for note in notes {
+            self.warn(format_args!("{note}"));
+        }
+    }
+
+    /// Strikes a mapping from the book.
+    fn strike(&self, open: &mut Open, mapping: &Mapping, how: Departure) {
+        open.table.remove(mapping.span.start());
+        self.counters.departed(how, 1, mapping.span.length());
+        if !matches!(how, Departure::Leaked) {
+            self.budget.give_back(VMAS_PER_MAPPING);
+        }
+    }
+
+    /// Has one mapping unmapped and strikes it as `how`. An error says what became of it instead.
+    fn unmap(&self, open: &mut Open, mapping: &Mapping, how: Departure) -> Result<()> {
+        let span = mapping.span;
+        match open.backend.unmap(span, std::slice::from_ref(mapping)) {
+            Ok(()) => self.strike(open, mapping, how),
+            Err(Failure::Emptied(errno)) => {
+                open.notes.push(format!("range {span} was unmapped with difficulty: {errno}"));
+                self.strike(open, mapping, how);
+            }
+            Err(Failure::Refused(errno)) => return Err(Error::UnmapRefused { span, errno }),
+            Err(Failure::GaveUp(errno)) => {
+                open.gave_up = true;
+                self.strike(open, mapping, Departure::Lost);
+                return Err(Error::GaveUp { span, errno });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Mapper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapper")
+            .field("window", &self.window)
+            .field("options", &self.options)
+            .field("live_mappings", &self.live_mappings())
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Mapper {
+    fn drop(&mut self) {
+        if self.guard.is_child() {
+            // The parent's window, and its VM: leave both alone.
+            let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner);
+            std::mem::forget(open.take());
+        } else if !self.is_closed() {
+            let (base, live) = (self.window.base(), self.live_mappings());
+            log::warn!(target: LOG_TARGET, "mapper at {base} dropped without drain_all(), with {live} live mappings");
+            // Not a child, so that it can't fail.
+            let _ = self.drain_all();
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Taking all mappings away: reset, drain, and the window that was given up.
+
+use super::{Mapper, Open, VMAS_PER_MAPPING, VMAS_PER_WINDOW};
+use crate::LOG_TARGET;
+use crate::error::{Error, Result};
+use crate::stats::Departure;
+use crate::table::Mapping;
+use std::sync::atomic::Ordering;
+
+impl Mapper {
+    /// Removes every mapping; the mapper stays usable. For `FUSE_DESTROY`, a device's reset, a guest's reboot. What the
+    /// guest will not give up stays live, and is logged.
+    ///
+    /// # Errors
+    /// ENODEV (closed), EPERM (forked child).
+    pub fn reset(&self) -> Result<()> {
+        self.answer("reset", || {
+            self.locked(|open| {
+                self.sweep(open);
+                Ok(())
+            })?;
+            log::debug!(target: LOG_TARGET, "reset the window at {}", self.window.base());
+            Ok(())
+        })
+    }
+
+    /// Removes every mapping, from the guest first, and closes the mapper for good. It must be called while the VM
+    /// still exists; afterwards nothing calls the hypervisor any more. What the guest will not give up keeps its host
+    /// memory for the life of the process, and is logged and counted. Again, on a closed mapper, it does nothing.
+    ///
+    /// # Errors
+    /// EPERM in a forked child.
+    pub fn drain_all(&self) -> Result<()> {
+        if self.is_closed() {
+            return Ok(());
+        }
+        if self.guard.is_child() {
+            return Err(Error::Forked);
+        }
+        let mut state = self.lock();
+        let notes = self.close(&mut state);
+        drop(state);
+        self.emit(notes);
+        log::debug!(target: LOG_TARGET, "drained the window at {}", self.window.base());
+        Ok(())
+    }
+
+    /// Sweeps and closes, under the lock. Returns what to log after it.
+    pub(super) fn close(&self, state: &mut Option<Open>) -> Vec<String> {
+        let Some(mut open) = state.take() else { return Vec::new() };
+        self.sweep(&mut open);
+        let leaked: Vec<Mapping> = open.table.iter().copied().collect();
+        for mapping in leaked {
+            open.notes.push(format!("range {} is leaked: the guest may still reach it", mapping.span));
+            self.strike(&mut open, &mapping, Departure::Leaked);
+        }
+        let Open { backend, notes, .. } = open;
+        backend.close();
+        self.budget.give_back(VMAS_PER_WINDOW);
+        // Only now: who sees the flag may destroy the VM.
+        self.closed.store(true, Ordering::Release);
+        notes
+    }
+
+    /// Removes every mapping, in one call of the backend if it can be; what it refuses stays in the book.
+    fn sweep(&self, open: &mut Open) {
+        let mappings: Vec<Mapping> = open.table.iter().copied().collect();
+        if mappings.is_empty() {
+            return;
+        }
+        if open.backend.unmap(self.window.whole(), &mappings).is_ok() {
+            open.table.clear();
+            let bytes = mappings.iter().map(|mapping| mapping.span.length()).sum();
+            let count = mappings.len() as u64;
+            self.counters.departed(Departure::Swept, count, bytes);
+            self.budget.give_back(count.saturating_mul(VMAS_PER_MAPPING));
+            return;
+        }
+        for mapping in mappings {
+            if let Err(error) = self.unmap(open, &mapping, Departure::Swept) {
+                open.notes.push(error.to_string());
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Counters that anyone may read at any time, without a lock.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// One past the largest errno with a counter of its own: Linux's and macOS's end below it.
+const ERRNOS: usize = 134;
+
+/// A mapper's counters, as they were when they were read.
+///
+/// When no call is under way, `setup_count = remove_count + swept_count + leaked_count + lost_count + live_mappings`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Mappings set up. An upgrade is not one.
+    pub setup_count: u64,
+    /// Bytes of the mappings set up.
+    pub setup_bytes: u64,
+    /// Mappings removed, one by one or in a batch.
+    pub remove_count: u64,
+    /// Read-only mappings made writable in place.
+    pub upgrade_count: u64,
+    /// Mappings taken away by reset and drain.
+    pub swept_count: u64,
+    /// Mappings that the guest would not give up at drain: their host memory stays for the life of the process.
+    pub leaked_count: u64,
+    /// Mappings that a failed change left as holes.
+    pub lost_count: u64,
+    /// Mappings that are live.
+    pub live_mappings: u64,
+    /// Their bytes.
+    pub live_bytes: u64,
+    /// The most mappings that were ever live at once.
+    pub peak_mappings: u64,
+    /// Failures by errno, rising, without those that never happened.
+    pub errors: Vec<(i32, u64)>,
+}
+
+/// The counters themselves. Written under the mapper's lock, `errors` apart; relaxed, since nothing else is ordered by
+/// them.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    setup_count: AtomicU64,
+    setup_bytes: AtomicU64,
+    remove_count: AtomicU64,
+    upgrade_count: AtomicU64,
+    swept_count: AtomicU64,
+    leaked_count: AtomicU64,
+    lost_count: AtomicU64,
+    live_mappings: AtomicU64,
+    live_bytes: AtomicU64,
+    peak_mappings: AtomicU64,
+    errors: [AtomicU64; ERRNOS],
+}
+
+/// How a mapping left the book.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Departure {
+    Removed,
+    Swept,
+    Leaked,
+    Lost,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self {
+            setup_count: AtomicU64::new(0),
+            setup_bytes: AtomicU64::new(0),
+            remove_count: AtomicU64::new(0),
+            upgrade_count: AtomicU64::new(0),
+            swept_count: AtomicU64::new(0),
+            leaked_count: AtomicU64::new(0),
+            lost_count: AtomicU64::new(0),
+            live_mappings: AtomicU64::new(0),
+            live_bytes: AtomicU64::new(0),
+            peak_mappings: AtomicU64::new(0),
+            errors: [const { AtomicU64::new(0) }; ERRNOS],
+        }
+    }
+
+    pub(crate) fn set_up(&self, bytes: u64) {
+        self.setup_count.fetch_add(1, Relaxed);
+        self.setup_bytes.fetch_add(bytes, Relaxed);
+        self.live_bytes.fetch_add(bytes, Relaxed);
+        let live = self.live_mappings.fetch_add(1, Relaxed).saturating_add(1);
+        self.peak_mappings.fetch_max(live, Relaxed);
+    }
+
+    pub(crate) fn upgraded(&self) {
+        self.upgrade_count.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn departed(&self, how: Departure, mappings: u64, bytes: u64) {
+        let counter = match how {
+            Departure::Removed => &self.remove_count,
+            Departure::Swept => &self.swept_count,
+            Departure::Leaked => &self.leaked_count,
+            Departure::Lost => &self.lost_count,
+        };
+        counter.fetch_add(mappings, Relaxed);
+        self.live_mappings.fetch_sub(mappings, Relaxed);
+        self.live_bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Counts a failure. An errno that no host has is counted as EIO.
+    pub(crate) fn failed(&self, errno: i32) {
+        let known = usize::try_from(errno).ok().and_then(|index| self.errors.get(index));
+        if let Some(counter) = known.or_else(|| self.errors.get(libc::EIO.unsigned_abs() as usize)) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn live_mappings(&self) -> u64 {
+        self.live_mappings.load(Relaxed)
+    }
+
+    pub(crate) fn snapshot(&self) -> Stats {
+        let errors = (0..).zip(&self.errors).map(|(errno, count)| (errno, count.load(Relaxed)));
+        Stats {
+            setup_count: self.setup_count.load(Relaxed),
+            setup_bytes: self.setup_bytes.load(Relaxed),
+            remove_count: self.remove_count.load(Relaxed),
+            upgrade_count: self.upgrade_count.load(Relaxed),
+            swept_count: self.swept_count.load(Relaxed),
+            leaked_count: self.leaked_count.load(Relaxed),
+            lost_count: self.lost_count.load(Relaxed),
+            live_mappings: self.live_mappings(),
+            live_bytes: self.live_bytes.load(Relaxed),
+            peak_mappings: self.peak_mappings.load(Relaxed),
+            errors: errors.filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_departure_balances_the_book() {
+        let counters = Counters::new();
+        (0..5).for_each(|_| counters.set_up(8));
+        for how in [Departure::Removed, Departure::Swept, Departure::Leaked, Departure::Lost] {
+            counters.departed(how, 1, 8);
+        }
+        let s = counters.snapshot();
+        assert_eq!((s.setup_count, s.setup_bytes, s.live_mappings, s.live_bytes, s.peak_mappings), (5, 40, 1, 8, 5));
+        assert_eq!(s.remove_count + s.swept_count + s.leaked_count + s.lost_count + s.live_mappings, s.setup_count);
+    }
+
+    #[test]
+    fn errors_are_listed_by_errno() {
+        let counters = Counters::new();
+        for errno in [libc::EINVAL, libc::ENOENT, libc::EINVAL, -1, 99_999] {
+            counters.failed(errno);
+        }
+        assert_eq!(counters.snapshot().errors, [(libc::ENOENT, 1), (libc::EIO, 2), (libc::EINVAL, 2)]);
+    }
+}

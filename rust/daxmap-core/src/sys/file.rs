@@ -1,0 +1,43 @@
+//! What a file descriptor is of.
+
+use super::Errno;
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+
+/// Identity of a file while it is in use: `st_dev` and `st_ino` of `fstat(2)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId {
+    /// Device that holds the file.
+    pub dev: u64,
+    /// Inode number on that device.
+    pub ino: u64,
+}
+
+/// What [`identify`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identified {
+    Regular(FileId),
+    Other(&'static str),
+}
+
+/// `fstat(2)`: which file `fd` is of.
+pub(crate) fn identify(fd: RawFd) -> Result<Identified, Errno> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel checks `fd`, and writes at most a `struct stat` to the pointer, which is of one.
+    let answer = unsafe { libc::fstat(fd, stat.as_mut_ptr()) };
+    if answer != 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: fstat returned 0, so it filled the struct.
+    let stat = unsafe { stat.assume_init() };
+    Ok(match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG => Identified::Regular(FileId { dev: stat.st_dev, ino: stat.st_ino }),
+        libc::S_IFDIR => Identified::Other("a directory"),
+        libc::S_IFIFO => Identified::Other("a FIFO"),
+        libc::S_IFSOCK => Identified::Other("a socket"),
+        libc::S_IFCHR => Identified::Other("a character device"),
+        libc::S_IFBLK => Identified::Other("a block device"),
+        libc::S_IFLNK => Identified::Other("a symbolic link"),
+        _ => Identified::Other("a file of no known type"),
+    })
+}

@@ -1,0 +1,42 @@
+//! Tells a forked child that what it inherited is its parent's, without a system call a call.
+
+use super::Errno;
+use crate::error::OpenError;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// How many forks lie between the first process and this one.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn count_fork_in_child() {
+    GENERATION.fetch_add(1, Relaxed);
+}
+
+/// Remembers the process that made it.
+///
+/// It sees `fork(3)` and what calls it, `os.fork` of Python too. A bare `clone(2)` goes unseen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ForkGuard {
+    generation: u64,
+}
+
+impl ForkGuard {
+    pub(crate) fn new() -> Result<Self, OpenError> {
+        static REGISTERED: OnceLock<i32> = OnceLock::new();
+        let answer = *REGISTERED.get_or_init(|| {
+            // SAFETY: the handler only adds to an atomic, which is safe in a forked child, and lives as long as the
+            // process: a Python extension module is never unloaded.
+            unsafe { libc::pthread_atfork(None, None, Some(count_fork_in_child)) }
+        });
+        if answer == 0 {
+            Ok(Self { generation: GENERATION.load(Relaxed) })
+        } else {
+            Err(OpenError::Refused { what: "pthread_atfork".to_owned(), errno: Errno(answer) })
+        }
+    }
+
+    /// Whether this is a fork of the process that made the guard.
+    pub(crate) fn is_child(self) -> bool {
+        GENERATION.load(Relaxed) != self.generation
+    }
+}

@@ -1,0 +1,61 @@
+//! A memslot of a KVM virtual machine: Documentation/virt/kvm/api.rst, 4.35.
+
+use super::Errno;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// `_IOW(KVMIO, 0x46, struct kvm_userspace_memory_region)` of include/uapi/linux/kvm.h.
+const KVM_SET_USER_MEMORY_REGION: libc::Ioctl = 0x4020_ae46;
+
+/// `struct kvm_userspace_memory_region` of include/uapi/linux/kvm.h.
+#[repr(C)]
+struct UserspaceMemoryRegion {
+    slot: u32,
+    flags: u32,
+    guest_phys_addr: u64,
+    memory_size: u64,
+    userspace_addr: u64,
+}
+
+/// Shows host memory at a guest physical address of one VM, once it is put in.
+#[derive(Debug)]
+pub(crate) struct Memslot {
+    vm: OwnedFd,
+    slot: u32,
+}
+
+impl Memslot {
+    /// Slot number `slot` of the VM behind `vm_fd`, which is duplicated. Nothing is shown yet.
+    pub(crate) fn new(vm_fd: RawFd, slot: u32) -> Result<Self, Errno> {
+        // SAFETY: the kernel checks the descriptor; no memory is involved.
+        let copy = unsafe { libc::fcntl(vm_fd, libc::F_DUPFD_CLOEXEC, 0) };
+        if copy < 0 {
+            return Err(Errno::last());
+        }
+        // SAFETY: fcntl has just made the descriptor, and nobody else knows it.
+        let vm = unsafe { OwnedFd::from_raw_fd(copy) };
+        Ok(Self { vm, slot })
+    }
+
+    pub(crate) fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// Shows `[host_address, +size)` at `guest_address`.
+    pub(crate) fn insert(&self, guest_address: u64, size: u64, host_address: u64) -> Result<(), Errno> {
+        self.set(guest_address, size, host_address)
+    }
+
+    /// Takes the slot out of the VM: when this returns, no vCPU reaches the memory any more.
+    pub(crate) fn delete(&self) -> Result<(), Errno> {
+        self.set(0, 0, 0)
+    }
+
+    fn set(&self, guest_phys_addr: u64, memory_size: u64, userspace_addr: u64) -> Result<(), Errno> {
+        let region = UserspaceMemoryRegion { slot: self.slot, flags: 0, guest_phys_addr, memory_size, userspace_addr };
+        // SAFETY: the request reads one `struct kvm_userspace_memory_region` from the pointer, which is of one. That
+        // the host range holds nothing but the window is upheld by the backend, which gives its own reservation and
+        // frees that only when `delete` succeeded.
+        let answer = unsafe { libc::ioctl(self.vm.as_raw_fd(), KVM_SET_USER_MEMORY_REGION, &raw const region) };
+        if answer == 0 { Ok(()) } else { Err(Errno::last()) }
+    }
+}

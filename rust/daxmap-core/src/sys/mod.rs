@@ -1,0 +1,43 @@
+//! The only room with system calls and `unsafe`. What leaves it is safe to call with any argument.
+#![allow(unsafe_code)]
+
+mod copy;
+mod file;
+mod fork;
+mod kvm;
+mod maps;
+mod mmap;
+
+pub use file::FileId;
+pub(crate) use file::{Identified, identify};
+pub(crate) use fork::ForkGuard;
+pub(crate) use kvm::Memslot;
+pub(crate) use maps::{Shown, all_shown};
+pub(crate) use mmap::{FileRange, Reservation};
+
+use std::fmt;
+
+/// An error number of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    /// What the calling thread's last failed system call left.
+    fn last() -> Self {
+        Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::io::Error::from_raw_os_error(self.0).fmt(f)
+    }
+}
+
+/// The host's page size in bytes; 4096 where `sysconf` doesn't tell.
+#[must_use]
+pub fn page_size() -> u64 {
+    // SAFETY: sysconf has no precondition.
+    let answer = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(answer).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096)
+}

@@ -1,0 +1,122 @@
+//! Where a DAX window lies in the guest, and what may be asked of it.
+
+use crate::addr::{GuestAddress, Span, WindowOffset};
+use crate::error::{Error, OpenError, Result};
+use crate::sys;
+
+/// The guest-physical range `[base, base + size)` of one share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    base: u64,
+    size: u64,
+    page_size: u64,
+}
+
+impl Window {
+    /// A window at `base` of `size` bytes, both multiples of the host's page size.
+    ///
+    /// # Errors
+    /// [`OpenError::Invalid`] where a value is not aligned, the size is 0 or the end passes 2**64.
+    pub fn new(base: GuestAddress, size: u64) -> std::result::Result<Self, OpenError> {
+        let page_size = sys::page_size();
+        for (name, value) in [("base", base.0), ("size", size)] {
+            if !value.is_multiple_of(page_size) {
+                let text = format!("window {name} {value:#x} is not a multiple of the host's page size {page_size:#x}");
+                return Err(OpenError::Invalid(text));
+            }
+        }
+        if size == 0 {
+            return Err(OpenError::Invalid("window size is 0".to_owned()));
+        }
+        if base.0.checked_add(size.wrapping_sub(1)).is_none() {
+            return Err(OpenError::Invalid(format!("window at {base} of {size:#x} bytes passes 2**64")));
+        }
+        Ok(Self { base: base.0, size, page_size })
+    }
+
+    /// First guest physical address of the window.
+    #[must_use]
+    pub fn base(&self) -> GuestAddress {
+        GuestAddress(self.base)
+    }
+
+    /// Size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The host's page size in bytes: the unit of every offset and length.
+    #[must_use]
+    pub fn page_size(&self) -> u64 {
+        self.page_size
+    }
+
+    /// The whole window as a range of offsets.
+    #[must_use]
+    pub fn whole(&self) -> Span {
+        Span::new(WindowOffset(0), self.size).unwrap_or_else(|| unreachable!("a window is never empty"))
+    }
+
+    /// The range a request asks for, checked against page size and window.
+    pub(crate) fn request(&self, offset: WindowOffset, length: u64) -> Result<Span> {
+        self.check_aligned("window_offset", offset.0)?;
+        self.check_aligned("length", length)?;
+        if length == 0 {
+            return Err(Error::EmptyRange);
+        }
+        Span::new(offset, length).filter(|span| span.end().0 <= self.size).ok_or(Error::OutsideWindow {
+            offset,
+            length,
+            size: self.size,
+        })
+    }
+
+    pub(crate) fn check_aligned(&self, name: &'static str, value: u64) -> Result<()> {
+        if value.is_multiple_of(self.page_size) {
+            return Ok(());
+        }
+        Err(Error::Misaligned { name, value, page_size: self.page_size })
+    }
+
+    /// The window offsets of `length` (not 0) bytes at a guest physical address, of any alignment.
+    pub(crate) fn span_at(&self, address: GuestAddress, length: u64) -> Option<Span> {
+        let offset = WindowOffset(address.0.checked_sub(self.base)?);
+        Span::new(offset, length).filter(|span| span.end().0 <= self.size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window() -> Window {
+        Window::new(GuestAddress(0x1000_0000), 0x10_0000).unwrap()
+    }
+
+    #[test]
+    fn new_refuses_what_no_guest_could_use() {
+        for (base, size) in [(0, 0), (1, 0x1000), (0, 0xfff), (!0xfff, 0x2000)] {
+            assert!(Window::new(GuestAddress(base), size).is_err(), "{base:#x} {size:#x}");
+        }
+    }
+
+    #[test]
+    fn request_refuses_what_leaves_the_window() {
+        let page = window().page_size();
+        assert!(window().request(WindowOffset(0), 0x10_0000).is_ok());
+        for (offset, length) in
+            [(0, 0x10_0000 + page), (0x10_0000, page), (0u64.wrapping_sub(page), 2 * page), (1, page), (0, 1)]
+        {
+            assert_eq!(window().request(WindowOffset(offset), length).unwrap_err().errno(), libc::EINVAL);
+        }
+    }
+
+    #[test]
+    fn span_at_knows_the_edges() {
+        assert_eq!(window().span_at(GuestAddress(0x0fff_ffff), 1), None);
+        assert_eq!(window().span_at(GuestAddress(0x1010_0000), 1), None);
+        assert_eq!(window().span_at(GuestAddress(0x100f_ffff), 2), None);
+        assert_eq!(window().span_at(GuestAddress(0x100f_ffff), 1), Span::new(WindowOffset(0xf_ffff), 1));
+    }
+}

@@ -1,0 +1,308 @@
+"""The Rust core. Private: import these names from `daxmap`."""
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self, final
+
+from _typeshed import FileDescriptorLike, ReadableBuffer
+
+__all__ = [
+    "DaxMapper",
+    "DaxStats",
+    "HostWindowBackend",
+    "KvmBackend",
+    "MappingInfo",
+    "RemoveResult",
+    "__version__",
+]
+
+__version__: str
+
+@final
+class MappingInfo:
+    """One live mapping, as it was when it was asked for."""
+
+    @property
+    def window_offset(self) -> int:
+        """Where it starts in the window, in bytes."""
+    @property
+    def length(self) -> int:
+        """Its length in bytes."""
+    @property
+    def file_offset(self) -> int:
+        """Where it starts in the file, in bytes."""
+    @property
+    def writable(self) -> bool:
+        """Whether the guest may store to it."""
+    @property
+    def dev(self) -> int:
+        """`st_dev` of the file."""
+    @property
+    def ino(self) -> int:
+        """`st_ino` of the file."""
+    def __eq__(self, value: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class RemoveResult:
+    """What became of a batch of removals."""
+
+    @property
+    def removed(self) -> int:
+        """How many entries were removed."""
+    @property
+    def failed(self) -> list[tuple[int, int, int]]:
+        """The other entries, in the order given: window offset, length, errno."""
+    @property
+    def errno(self) -> int:
+        """The errno of the first entry that failed, which is what a FUSE reply carries; 0 if none did."""
+    def __eq__(self, value: object, /) -> bool: ...
+
+@final
+class DaxStats:
+    """A mapper's counters at one moment.
+
+    When no call is under way,
+    `setup_count == remove_count + swept_count + leaked_count + lost_count + live_mappings`.
+
+    `DaxStats()` is all zeros.
+    """
+
+    def __new__(cls) -> Self: ...
+    @property
+    def setup_count(self) -> int:
+        """Mappings set up. An upgrade is not one."""
+    @property
+    def setup_bytes(self) -> int:
+        """Bytes of the mappings set up."""
+    @property
+    def remove_count(self) -> int:
+        """Mappings removed, one by one or in a batch."""
+    @property
+    def upgrade_count(self) -> int:
+        """Read-only mappings made writable in place."""
+    @property
+    def swept_count(self) -> int:
+        """Mappings taken away by `reset` and `drain_all`."""
+    @property
+    def leaked_count(self) -> int:
+        """Mappings that the guest would not give up at drain. Their host memory stays for the life of the process."""
+    @property
+    def lost_count(self) -> int:
+        """Mappings that a failed change left as holes."""
+    @property
+    def live_mappings(self) -> int:
+        """Mappings that are live."""
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of the mappings that are live."""
+    @property
+    def peak_mappings(self) -> int:
+        """The most mappings that were ever live at once."""
+    @property
+    def errors(self) -> dict[int, int]:
+        """Failures by errno, without those that never happened."""
+    def as_dict(self) -> dict[str, int | dict[int, int]]:
+        """All counters by name, plain data for a metrics exporter."""
+    def __eq__(self, value: object, /) -> bool: ...
+
+@final
+class HostWindowBackend:
+    """A window of host addresses that the VMM gives to a memory slot of its own.
+
+    The mapper reserves as many addresses as the window has bytes, at a multiple of 2 MiB, and maps files there. Give
+    `mapper.host_address` and `mapper.size` to `KVM_SET_USER_MEMORY_REGION`. The reservation outlives the mapper: as
+    long as a slot points there, freed addresses would show the guest whatever lands there. One backend serves one
+    mapper. Thread-safe.
+
+    Raises:
+        OSError: ENOMEM, if the process cannot watch its forks.
+    """
+
+    def __new__(cls) -> Self: ...
+    def release(self) -> None:
+        """Free the addresses: the VMM has removed the slot, or the VM is gone. Again, it does nothing.
+
+        A backend dropped without it keeps its addresses reserved for the life of the process, with a ResourceWarning.
+
+        Raises:
+            OSError: EBUSY before the mapper is drained; EPERM in a forked child; EIO if memory of others may lie in
+                the window (see the log), else what munmap(2) said.
+        """
+
+@final
+class KvmBackend:
+    """A window of host addresses and the KVM memory slot that shows it to the guest.
+
+    The mapper puts the slot in when it is made and deletes it when it is drained; only then are the addresses freed.
+    `vm_fd` is duplicated, so the VM lives until the mapper is drained. One backend serves one mapper. Thread-safe.
+
+    Args:
+        vm_fd: The VM, from KVM_CREATE_VM: an int or an object with `fileno()`.
+        slot: A slot number that the VM does not use, with the address space in bits 16 to 31
+            (Documentation/virt/kvm/api.rst, KVM_SET_USER_MEMORY_REGION).
+
+    Raises:
+        OSError: EBADF, EMFILE: `vm_fd` cannot be duplicated.
+    """
+
+    def __new__(cls, vm_fd: FileDescriptorLike, slot: int) -> Self: ...
+
+@final
+class DaxMapper:
+    """The mappings of one share's DAX window, visible to one guest through a backend.
+
+    Every method may be called from many threads. Leaving it as a context manager drains it. A mapper dropped without
+    that drains itself, with a ResourceWarning. Wrong types are TypeErrors, ints outside 64 bits OverflowErrors, and
+    what a `fileno()` raises passes through. An OSError leaves mapper, host and guest as they were, unless it says
+    otherwise. In a forked child every method that would use the window raises EPERM.
+
+    Args:
+        base: Guest physical address of the window, a multiple of `page_size`.
+        size: Its size in bytes, a multiple of `page_size`, not 0.
+        backend: How the guest is shown memory. It serves this mapper alone.
+        readonly: Refuse writable mappings.
+        max_mappings: Live mappings allowed at once. None: two VMAs a mapping are charged to a budget that all mappers
+            of the process share, half of vm.max_map_count.
+
+    Raises:
+        ValueError: A value that no host would take, or a backend that serves another mapper.
+        OSError: The host refused: ENOMEM (no addresses), or what KVM_SET_USER_MEMORY_REGION said.
+    """
+
+    def __new__(
+        cls,
+        base: int,
+        size: int,
+        backend: HostWindowBackend | KvmBackend,
+        *,
+        readonly: bool = False,
+        max_mappings: int | None = None,
+    ) -> Self: ...
+    def setup_mapping(
+        self, fd: FileDescriptorLike, file_offset: int, window_offset: int, length: int, writable: bool
+    ) -> None:
+        """Make a range of the window show a range of a file: FUSE_SETUPMAPPING.
+
+        The file may end inside the range: its pages appear when it grows. If the range is exactly that of a live
+        read-only mapping of the same file and file offset, and `writable` is wanted, that mapping becomes writable in
+        place, and the guest finds it there at every moment.
+
+        Args:
+            fd: The file, open for reading, and for writing if `writable`. It has to stay open only during the call.
+            file_offset: Start of the range in the file, in bytes, a multiple of `page_size`.
+            window_offset: Start of the range in the window, in bytes, a multiple of `page_size`.
+            length: Length in bytes, a multiple of `page_size`, not 0.
+            writable: Whether the guest may store to the range.
+
+        Raises:
+            OSError: In this order: ENODEV (drained), EPERM (forked child), EINVAL (not aligned, empty, outside the
+                window, past 2**63 - 1 in the file), EROFS (read-only mapper), EBADF (`fd` is not open), ENODEV (not a
+                regular file), EEXIST (overlaps a live mapping), ENOSPC (over the budget), what mmap(2) said (EACCES:
+                `fd` is not open for this access), EIO (the guest could not be shown it; or a failed upgrade lost the
+                range, which is a hole now, and counted in `lost_count`).
+        """
+    def remove_mapping(self, window_offset: int, length: int) -> None:
+        """Remove one mapping: FUSE_REMOVEMAPPING with one entry.
+
+        Args:
+            window_offset: Where the mapping starts, in bytes.
+            length: Its length in bytes.
+
+        Raises:
+            OSError: In this order: ENODEV (drained), EPERM (forked child), ENOENT (no mapping starts there), EINVAL
+                (its length is another), EIO (the guest still has it, and it is kept).
+        """
+    def remove_mappings(self, mappings: Iterable[tuple[int, int]]) -> RemoveResult:
+        """Remove many mappings: FUSE_REMOVEMAPPING. Neighbours go in one system call.
+
+        Each entry is tried, whatever becomes of the others, and what becomes of it is what `remove_mapping` would do,
+        one by one, in the order given.
+
+        Args:
+            mappings: Pairs of window offset and length, in bytes.
+
+        Raises:
+            OSError: ENODEV (drained), EPERM (forked child). Failures of entries are in the result instead.
+        """
+    def reset(self) -> None:
+        """Remove every mapping and stay usable: FUSE_DESTROY, a device's reset, a guest's reboot.
+
+        What the guest would not give up stays live, and is logged.
+
+        Raises:
+            OSError: ENODEV (drained), EPERM (forked child).
+        """
+    def drain_all(self) -> None:
+        """Remove every mapping, from the guest first, and close the mapper for good.
+
+        Call it while the VM still exists. Afterwards nothing calls the hypervisor any more. What the guest would not
+        give up keeps its host memory for the life of the process (`leaked_count`), and is logged. Again, it does
+        nothing.
+
+        Raises:
+            OSError: EPERM in a forked child.
+        """
+    def close(self) -> None:
+        """The same as `drain_all`."""
+    def lookup(self, window_offset: int) -> MappingInfo | None:
+        """The mapping that holds the byte at `window_offset`, if any does.
+
+        Raises:
+            OSError: EPERM in a forked child.
+        """
+    def read(self, guest_address: int, length: int) -> bytes:
+        """Copy bytes out of the window, for the VMM's own use. Never a SIGBUS, never a SIGSEGV.
+
+        Args:
+            guest_address: Guest physical address of the first byte, of any alignment.
+            length: Number of bytes.
+
+        Raises:
+            OSError: ENODEV (drained), EPERM (forked child), EFAULT (a hole, a page past the end of a truncated file,
+                or an address outside the window), ENOMEM (no memory for `length` bytes).
+        """
+    def write(self, guest_address: int, data: ReadableBuffer) -> None:
+        """Copy bytes into the window, and so into the files. Never a SIGBUS, never a SIGSEGV.
+
+        The range is checked first; bytes before a page past the end of a truncated file may be written all the same.
+
+        Args:
+            guest_address: Guest physical address of the first byte, of any alignment.
+            data: The bytes, copied before anything else.
+
+        Raises:
+            OSError: As `read`, and EACCES if a mapping is read-only.
+        """
+    def stats(self) -> DaxStats:
+        """The counters. Takes no lock."""
+    @property
+    def closed(self) -> bool:
+        """Whether the mapper was drained."""
+    @property
+    def page_size(self) -> int:
+        """The host's page size in bytes: the unit of offsets and lengths."""
+    @property
+    def host_address(self) -> int | None:
+        """Where the window lies in this process, or None if the backend has no such range."""
+    @property
+    def base(self) -> int:
+        """Guest physical address of the window."""
+    @property
+    def size(self) -> int:
+        """Size of the window in bytes."""
+    @property
+    def readonly(self) -> bool:
+        """Whether writable mappings are refused."""
+    def __len__(self) -> int:
+        """The number of live mappings. Takes no lock."""
+    def __iter__(self) -> Iterator[MappingInfo]:
+        """The live mappings by rising window offset, as they are at this moment.
+
+        Raises:
+            OSError: EPERM in a forked child.
+        """
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
