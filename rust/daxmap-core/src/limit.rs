@@ -1,5 +1,8 @@
 //! Keeps a guest from filling the VMM's disk with log records.
 
+use crate::LOG_TARGET;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Records let through at once.
@@ -9,19 +12,19 @@ const REFILL: Duration = Duration::from_secs(1);
 
 /// A token bucket: [`BURST`] records, then one per [`REFILL`].
 #[derive(Debug)]
-pub(crate) struct Limiter {
+struct Limiter {
     tokens: u32,
     refilled: Instant,
     suppressed: u64,
 }
 
 impl Limiter {
-    pub(crate) fn new(now: Instant) -> Self {
+    fn new(now: Instant) -> Self {
         Self { tokens: BURST, refilled: now, suppressed: 0 }
     }
 
     /// Whether a record may be written now: `Some` of how many were held back since the last one that was.
-    pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
+    fn admit(&mut self, now: Instant) -> Option<u64> {
         while self.tokens < BURST && now.saturating_duration_since(self.refilled) >= REFILL {
             self.tokens = self.tokens.saturating_add(1);
             self.refilled = self.refilled.checked_add(REFILL).unwrap_or(now);
@@ -35,6 +38,32 @@ impl Limiter {
         }
         self.tokens = self.tokens.saturating_sub(1);
         Some(std::mem::take(&mut self.suppressed))
+    }
+}
+
+/// Warnings that a guest can cause.
+#[derive(Debug)]
+pub(crate) struct Warnings(Mutex<Limiter>);
+
+impl Warnings {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Limiter::new(Instant::now())))
+    }
+
+    /// Logs a warning, unless there were too many.
+    pub(crate) fn warn(&self, text: fmt::Arguments<'_>) {
+        if let Some(text) = self.admit(text) {
+            log::warn!(target: LOG_TARGET, "{text}");
+        }
+    }
+
+    /// The text of a warning that may be logged now; none if there were too many.
+    pub(crate) fn admit(&self, text: fmt::Arguments<'_>) -> Option<String> {
+        let mut limiter = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match limiter.admit(Instant::now())? {
+            0 => Some(text.to_string()),
+            more => Some(format!("{text} ({more} earlier warnings held back)")),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::addr::GuestAddress;
 use crate::backend::{Backend, Failure};
 use crate::budget::Budget;
 use crate::error::{Error, OpenError, Result};
-use crate::limit::Limiter;
+use crate::limit::Warnings;
 use crate::stats::{Counters, Departure, Stats};
 use crate::sys::ForkGuard;
 use crate::table::{Mapping, Table};
@@ -20,7 +20,6 @@ use crate::window::Window;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 /// VMAs that one mapping costs at worst: its own, and the hole that it splits off.
 const VMAS_PER_MAPPING: u64 = 2;
@@ -44,7 +43,7 @@ pub struct Mapper {
     counters: Counters,
     budget: &'static Budget,
     guard: ForkGuard,
-    limiter: Mutex<Limiter>,
+    warnings: Warnings,
     /// Set when a drain is over, so that whoever sees it needs no lock.
     closed: AtomicBool,
     /// `None` once drained. The one lock: held over check, backend call and book-keeping.
@@ -91,7 +90,7 @@ impl Mapper {
             counters: Counters::new(),
             budget,
             guard,
-            limiter: Mutex::new(Limiter::new(Instant::now())),
+            warnings: Warnings::new(),
             closed: AtomicBool::new(false),
             open: Mutex::new(Some(open)),
         })
@@ -159,19 +158,7 @@ impl Mapper {
 
     fn count_failure(&self, name: &str, error: &Error) {
         self.counters.failed(error.errno());
-        self.warn(format_args!("{name}: {error}"));
-    }
-
-    /// Logs a warning, unless there were too many.
-    fn warn(&self, text: fmt::Arguments<'_>) {
-        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
-        let admitted = limiter.admit(Instant::now());
-        drop(limiter);
-        match admitted {
-            Some(0) => log::warn!(target: LOG_TARGET, "{text}"),
-            Some(more) => log::warn!(target: LOG_TARGET, "{text} ({more} earlier warnings held back)"),
-            None => {}
-        }
+        self.warnings.warn(format_args!("{name}: {error}"));
     }
 
     /// The lock, even where a panic under it poisoned it: the book is changed in single steps.
@@ -195,7 +182,7 @@ impl Mapper {
 
     fn emit(&self, notes: Vec<String>) {
         for note in notes {
-            self.warn(format_args!("{note}"));
+            self.warnings.warn(format_args!("{note}"));
         }
     }
 
