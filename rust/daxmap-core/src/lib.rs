@@ -26,6 +26,7 @@ mod addr;
 mod backend;
 mod budget;
 mod error;
+pub mod fuse;
 mod limit;
 mod mapper;
 mod stats;

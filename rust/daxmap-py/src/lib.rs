@@ -5,9 +5,11 @@
 
 mod backend;
 mod convert;
+mod dispatcher;
 mod error;
 mod logging;
 mod mapper;
+mod message;
 mod values;
 
 use pyo3::prelude::*;
@@ -17,6 +19,8 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use crate::backend::{HostWindowBackend, KvmBackend};
+    #[pymodule_export]
+    use crate::dispatcher::Dispatcher;
     #[pymodule_export]
     use crate::mapper::DaxMapper;
     #[pymodule_export]

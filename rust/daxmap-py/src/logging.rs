@@ -11,6 +11,7 @@ use pyo3::types::PyDict;
 
 const DEBUG: i32 = 10;
 const WARNING: i32 = 30;
+const ERROR: i32 = 40;
 
 static LOGGER: PyOnceLock<Logger> = PyOnceLock::new();
 
@@ -46,6 +47,18 @@ pub(crate) fn refresh_level(py: Python<'_>) {
     let level = if enabled.unwrap_or(false) { LevelFilter::Debug } else { LevelFilter::Warn };
     if log::max_level() != level {
         log::set_max_level(level);
+    }
+}
+
+/// Logs an exception that the VMM's own code raised, with its traceback.
+pub(crate) fn log_exception(py: Python<'_>, text: &str, error: &PyErr) {
+    let Some(logger) = LOGGER.get(py) else { return };
+    let keywords = PyDict::new(py);
+    let result = keywords
+        .set_item("exc_info", error.value(py))
+        .and_then(|()| logger.logger.call_method(py, "log", (ERROR, text), Some(&keywords)));
+    if let Err(error) = result {
+        error.write_unraisable(py, Some(logger.logger.bind(py)));
     }
 }
 

@@ -14,6 +14,13 @@ use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
 #[pyclass(frozen, weakref, module = "daxmap")]
 pub(crate) struct DaxMapper(Mapper);
 
+impl DaxMapper {
+    /// The mapper itself.
+    pub(crate) fn core(&self) -> &Mapper {
+        &self.0
+    }
+}
+
 #[pymethods]
 impl DaxMapper {
     #[new]

@@ -1,0 +1,143 @@
+//! The one place where an errno of the host becomes the errno that a guest is told.
+//!
+//! A FUSE reply carries Linux numbers, whatever the host is. macOS shares 1 to 34 with Linux, but for one, and hardly
+//! any above.
+
+use crate::sys::Errno;
+
+/// Linux's EIO: what a guest is told of an errno that Linux does not have.
+const EIO: i32 = 5;
+/// Linux's largest errno, EHWPOISON. A guest takes larger ones for orders to restart a system call.
+const LARGEST: i32 = 133;
+/// The errnos that both hosts number alike.
+const COMMON: std::ops::RangeInclusive<i32> = 1..=34;
+
+/// The Linux number of an errno of this host; EIO where it has none.
+#[must_use]
+pub fn to_linux(errno: Errno) -> i32 {
+    if cfg!(target_os = "macos") { from_macos(errno.0) } else { from_linux(errno.0) }
+}
+
+fn from_linux(errno: i32) -> i32 {
+    if (1..=LARGEST).contains(&errno) { errno } else { EIO }
+}
+
+#[cfg_attr(not(target_os = "macos"), allow(dead_code))] // there for its tests
+fn from_macos(errno: i32) -> i32 {
+    match DIFFERENT.iter().find(|(_, macos, _)| *macos == errno) {
+        Some((_, _, linux)) => *linux,
+        None if COMMON.contains(&errno) => errno,
+        None => EIO,
+    }
+}
+
+/// Name, and the number on macOS (XNU, bsd/sys/errno.h) and on Linux (include/uapi/asm-generic/errno.h).
+type Row = (&'static str, i32, i32);
+
+macro_rules! rows {
+    ($($name:ident $macos:literal $linux:literal,)+) => {
+        #[cfg_attr(not(target_os = "macos"), allow(dead_code))]
+        const DIFFERENT: &[Row] = &[$((stringify!($name), $macos, $linux)),+];
+
+        /// The same names with this host's own numbers: each host holds its column of the table to `libc`.
+        #[cfg(test)]
+        const ON_THIS_HOST: &[(&str, i32)] = &[$((stringify!($name), libc::$name)),+];
+    };
+}
+
+rows! {
+    EDEADLK 11 35,
+    EAGAIN 35 11,
+    EINPROGRESS 36 115,
+    EALREADY 37 114,
+    ENOTSOCK 38 88,
+    EDESTADDRREQ 39 89,
+    EMSGSIZE 40 90,
+    EPROTOTYPE 41 91,
+    ENOPROTOOPT 42 92,
+    EPROTONOSUPPORT 43 93,
+    ESOCKTNOSUPPORT 44 94,
+    ENOTSUP 45 95,
+    EPFNOSUPPORT 46 96,
+    EAFNOSUPPORT 47 97,
+    EADDRINUSE 48 98,
+    EADDRNOTAVAIL 49 99,
+    ENETDOWN 50 100,
+    ENETUNREACH 51 101,
+    ENETRESET 52 102,
+    ECONNABORTED 53 103,
+    ECONNRESET 54 104,
+    ENOBUFS 55 105,
+    EISCONN 56 106,
+    ENOTCONN 57 107,
+    ESHUTDOWN 58 108,
+    ETOOMANYREFS 59 109,
+    ETIMEDOUT 60 110,
+    ECONNREFUSED 61 111,
+    ELOOP 62 40,
+    ENAMETOOLONG 63 36,
+    EHOSTDOWN 64 112,
+    EHOSTUNREACH 65 113,
+    ENOTEMPTY 66 39,
+    EUSERS 68 87,
+    EDQUOT 69 122,
+    ESTALE 70 116,
+    EREMOTE 71 66,
+    ENOLCK 77 37,
+    ENOSYS 78 38,
+    EOVERFLOW 84 75,
+    ECANCELED 89 125,
+    EIDRM 90 43,
+    ENOMSG 91 42,
+    EILSEQ 92 84,
+    EBADMSG 94 74,
+    EMULTIHOP 95 72,
+    ENODATA 96 61,
+    ENOLINK 97 67,
+    ENOSR 98 63,
+    ENOSTR 99 60,
+    EPROTO 100 71,
+    ETIME 101 62,
+    EOPNOTSUPP 102 95,
+    ENOTRECOVERABLE 104 131,
+    EOWNERDEAD 105 130,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_column_is_its_host_s() {
+        for ((name, macos, linux), (_, here)) in DIFFERENT.iter().zip(ON_THIS_HOST) {
+            assert_eq!(if cfg!(target_os = "macos") { macos } else { linux }, here, "{name}");
+        }
+    }
+
+    #[test]
+    fn macos_errnos_become_those_of_the_same_name() {
+        assert_eq!(from_macos(66), libc_linux("ENOTEMPTY"));
+        assert_eq!(from_macos(78), libc_linux("ENOSYS"));
+        assert_eq!(from_macos(2), 2); // ENOENT
+        assert_eq!(from_macos(28), 28); // ENOSPC
+        assert_eq!(from_macos(11), 35); // EDEADLK, which is Linux's EAGAIN
+        let mut macos: Vec<i32> = DIFFERENT.iter().map(|row| row.1).collect();
+        macos.dedup();
+        assert!(macos.is_sorted() && macos.len() == DIFFERENT.len(), "a macOS number is there twice or out of order");
+    }
+
+    fn libc_linux(name: &str) -> i32 {
+        DIFFERENT.iter().find(|row| row.0 == name).unwrap().2
+    }
+
+    #[test]
+    fn what_linux_does_not_have_is_eio() {
+        for errno in [i32::MIN, -1, 0, 72, 106, 107, 5000, i32::MAX] {
+            assert_eq!(from_macos(errno), EIO, "{errno}"); // 72: EBADRPC
+        }
+        for errno in [i32::MIN, -2, 0, 134, 512, i32::MAX] {
+            assert_eq!(from_linux(errno), EIO, "{errno}"); // 512: ERESTARTSYS
+        }
+        assert_eq!((1..=LARGEST).map(from_linux).collect::<Vec<_>>(), (1..=LARGEST).collect::<Vec<_>>());
+    }
+}

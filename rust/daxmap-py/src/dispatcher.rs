@@ -1,0 +1,221 @@
+//! The part of `daxmap.DaxDispatcher` that every request passes.
+
+use crate::convert::Fd;
+use crate::logging::{log_exception, refresh_level};
+use crate::mapper::DaxMapper;
+use crate::message::read;
+use daxmap_core::Errno;
+use daxmap_core::fuse::{self, Refusal, Removal, Setup, Target};
+use pyo3::exceptions::{PyException, PyOSError, PyTypeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyList};
+use pyo3::{PyTraverseError, PyVisit};
+use std::os::fd::RawFd;
+
+/// Answers one share's requests.
+#[pyclass(frozen, subclass, weakref, module = "daxmap._core")]
+pub(crate) struct Dispatcher {
+    fuse: fuse::Dispatcher,
+    mapper: AnyMapper,
+    resolver: Py<PyAny>,
+}
+
+/// Who keeps the mappings.
+enum AnyMapper {
+    None,
+    Ours(Py<DaxMapper>),
+    /// Any object with the methods of `daxmap.protocols.Mapper`.
+    Theirs(Py<PyAny>),
+}
+
+#[pymethods]
+impl Dispatcher {
+    #[new]
+    fn new(mapper: &Bound<'_, PyAny>, resolver: Bound<'_, PyAny>) -> PyResult<Self> {
+        if !resolver.is_callable() {
+            return Err(PyTypeError::new_err(format!("resolver: {} is not callable", resolver.get_type())));
+        }
+        Ok(Self { fuse: fuse::Dispatcher::new(), mapper: AnyMapper::new(mapper)?, resolver: resolver.unbind() })
+    }
+
+    fn handle<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let py = request.py();
+        let Some((header, body)) = read(request)? else { return Ok(None) };
+        let reply = self.fuse.answer(&header, &body, &Share { py, dispatcher: self })?;
+        Ok(reply.map(|reply| PyBytes::new(py, &reply)))
+    }
+
+    fn setup_counts<'py>(&self, py: Python<'py>) -> PyResult<(u64, Bound<'py, PyDict>)> {
+        let counts = self.fuse.counts();
+        let refused = PyDict::new(py);
+        for (errno, count) in counts.refused {
+            refused.set_item(errno, count)?;
+        }
+        Ok((counts.mapped, refused))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.mapper {
+            AnyMapper::None => {}
+            AnyMapper::Ours(mapper) => visit.call(mapper)?,
+            AnyMapper::Theirs(mapper) => visit.call(mapper)?,
+        }
+        visit.call(&self.resolver)
+    }
+}
+
+impl AnyMapper {
+    fn new(mapper: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if mapper.is_none() {
+            return Ok(Self::None);
+        }
+        if let Ok(ours) = mapper.cast::<DaxMapper>() {
+            return Ok(Self::Ours(ours.clone().unbind()));
+        }
+        for method in ["setup_mapping", "remove_mappings", "reset", "__len__"] {
+            if !mapper.hasattr(method)? {
+                return Err(PyTypeError::new_err(format!("mapper: {} has no {method}", mapper.get_type())));
+            }
+        }
+        Ok(Self::Theirs(mapper.clone().unbind()))
+    }
+}
+
+/// A dispatcher's resolver and mapper, during one request.
+struct Share<'a, 'py> {
+    py: Python<'py>,
+    dispatcher: &'a Dispatcher,
+}
+
+/// How a request ends that Python code could not do.
+type Answer = Result<(), Refusal<PyErr>>;
+
+impl Target for Share<'_, '_> {
+    type Interrupt = PyErr;
+
+    fn setup(&self, wanted: &Setup) -> Answer {
+        if matches!(self.dispatcher.mapper, AnyMapper::None) {
+            return NO_MAPPER;
+        }
+        let arguments = (wanted.nodeid, wanted.fh, wanted.writable);
+        let file = self.dispatcher.resolver.bind(self.py).call1(arguments);
+        let file = file.map_err(|error| self.refused("resolver", error))?;
+        if file.is_instance_of::<PyInt>() && !file.is_instance_of::<PyBool>() {
+            let fd = file.extract().map_err(|error| self.refused("resolver", error))?;
+            return self.map(wanted, fd);
+        }
+        let close = file.getattr(intern!(self.py, "close")).map_err(|_| self.refused("resolver", no_file(&file)))?;
+        let fd = file.extract().map_err(|error| self.refused("resolver", error));
+        let answer = fd.and_then(|fd: Fd| self.map(wanted, fd.0));
+        match close.call0().map_err(|error| self.refused("close of the resolver's file", error)) {
+            Err(Refusal::Interrupted(interrupt)) => Err(Refusal::Interrupted(interrupt)),
+            _ => answer, // a mapping stands without its file
+        }
+    }
+
+    fn remove(&self, which: &Removal) -> Answer {
+        match &self.dispatcher.mapper {
+            AnyMapper::None => NO_MAPPER,
+            AnyMapper::Ours(mapper) => {
+                refresh_level(self.py);
+                told(self.py.detach(|| which.apply(mapper.get().core())))
+            }
+            AnyMapper::Theirs(mapper) => {
+                let errno = remove_theirs(mapper.bind(self.py), which);
+                match errno.map_err(|error| self.refused("mapper", error))? {
+                    0 => Ok(()),
+                    errno => Err(Refusal::Errno(Errno(errno))),
+                }
+            }
+        }
+    }
+
+    fn restart(&self) -> PyResult<()> {
+        match &self.dispatcher.mapper {
+            AnyMapper::None => {}
+            AnyMapper::Ours(mapper) if mapper.get().core().live_mappings() == 0 => {}
+            AnyMapper::Ours(mapper) => {
+                refresh_level(self.py);
+                // Refused on a closed mapper and in a forked child, and logged by the mapper.
+                let _ = self.py.detach(|| mapper.get().core().reset());
+            }
+            AnyMapper::Theirs(mapper) => {
+                let reset = reset_theirs(mapper.bind(self.py)).map_err(|error| self.refused("mapper", error));
+                if let Err(Refusal::Interrupted(interrupt)) = reset {
+                    return Err(interrupt);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Share<'_, '_> {
+    fn map(&self, wanted: &Setup, fd: RawFd) -> Answer {
+        match &self.dispatcher.mapper {
+            AnyMapper::None => NO_MAPPER,
+            AnyMapper::Ours(mapper) => {
+                refresh_level(self.py);
+                told(self.py.detach(|| wanted.apply(mapper.get().core(), fd)))
+            }
+            AnyMapper::Theirs(mapper) => {
+                let Setup { file_offset, window_offset, length, writable, .. } = *wanted;
+                let arguments = (fd, file_offset.0, window_offset.0, length, writable);
+                let result = mapper.call_method1(self.py, intern!(self.py, "setup_mapping"), arguments);
+                result.map(drop).map_err(|error| self.refused("mapper", error))
+            }
+        }
+    }
+
+    /// What an exception of the VMM's own code means for the guest. `who` raised it.
+    fn refused(&self, who: &str, error: PyErr) -> Refusal<PyErr> {
+        if !error.is_instance_of::<PyException>(self.py) {
+            return Refusal::Interrupted(error);
+        }
+        if let Some(errno) = errno_of(self.py, &error) {
+            self.dispatcher.fuse.warn(format_args!("{who}: {error}"));
+            return Refusal::Errno(errno);
+        }
+        if let Some(text) = self.dispatcher.fuse.admit(format_args!("{who} failed")) {
+            log_exception(self.py, &text, &error);
+        }
+        Refusal::Errno(Errno(libc::EIO))
+    }
+}
+
+const NO_MAPPER: Answer = Err(Refusal::Errno(Errno(libc::ENOSYS)));
+
+fn told(answer: daxmap_core::Result<()>) -> Answer {
+    answer.map_err(|error| Refusal::Errno(Errno(error.errno())))
+}
+
+/// The errno of an `OSError` that has one.
+fn errno_of(py: Python<'_>, error: &PyErr) -> Option<Errno> {
+    let error = error.value(py).cast::<PyOSError>().ok()?;
+    error.getattr(intern!(py, "errno")).ok()?.extract().ok().map(Errno)
+}
+
+fn no_file(file: &Bound<'_, PyAny>) -> PyErr {
+    let kind = file.get_type();
+    PyTypeError::new_err(format!("the resolver returned {kind}, not an int or an object with fileno() and close()"))
+}
+
+fn remove_theirs(mapper: &Bound<'_, PyAny>, which: &Removal) -> PyResult<i32> {
+    let py = mapper.py();
+    match which {
+        Removal::Of(entries) => {
+            let entries = PyList::new(py, entries.iter().map(|(offset, length)| (offset.0, *length)))?;
+            let result = mapper.call_method1(intern!(py, "remove_mappings"), (entries,))?;
+            result.getattr(intern!(py, "errno"))?.extract()
+        }
+        Removal::OfEverything => mapper.call_method0(intern!(py, "reset")).map(|_| 0),
+    }
+}
+
+fn reset_theirs(mapper: &Bound<'_, PyAny>) -> PyResult<()> {
+    if mapper.len()? > 0 {
+        mapper.call_method0(intern!(mapper.py(), "reset"))?;
+    }
+    Ok(())
+}
