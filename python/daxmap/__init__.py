@@ -16,13 +16,19 @@ from daxmap._core import (
     __version__,
 )
 from daxmap.config import DaxConfig, ShareConfig
+from daxmap.dispatcher import DaxDispatcher, DaxStatus
+from daxmap.fuse import FUSE_NO_FH
 from daxmap.layout import DAX_WINDOW_PER_SHARE, Share, WindowLayout, dax_window_base, dax_window_total
+from daxmap.reopen import reopen
 
 __all__ = [
     "DAX_WINDOW_PER_SHARE",
+    "FUSE_NO_FH",
     "DaxConfig",
+    "DaxDispatcher",
     "DaxMapper",
     "DaxStats",
+    "DaxStatus",
     "HostWindowBackend",
     "KvmBackend",
     "MappingInfo",
@@ -33,6 +39,7 @@ __all__ = [
     "__version__",
     "dax_window_base",
     "dax_window_total",
+    "reopen",
 ]
 
 logging.getLogger("daxmap").addHandler(logging.NullHandler())

@@ -5,10 +5,14 @@ from types import TracebackType
 from typing import Self, final
 
 from _typeshed import FileDescriptorLike, ReadableBuffer
+from typing_extensions import disjoint_base
+
+from daxmap.protocols import Mapper, Resolver
 
 __all__ = [
     "DaxMapper",
     "DaxStats",
+    "Dispatcher",
     "HostWindowBackend",
     "KvmBackend",
     "MappingInfo",
@@ -306,3 +310,30 @@ class DaxMapper:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
+
+@disjoint_base
+class Dispatcher:
+    """What every request passes: the base of `daxmap.DaxDispatcher`, which describes it."""
+
+    def __new__(cls, mapper: Mapper | None, resolver: Resolver) -> Self: ...
+    def handle(self, request: ReadableBuffer) -> bytes | None:
+        """Answer a whole FUSE request, header included, if it is DAX's: SETUPMAPPING or REMOVEMAPPING.
+
+        INIT and DESTROY are to pass through here too: what is mapped then is removed, since the guest that starts, or
+        leaves, knows nothing of it. A buffer is copied before it is looked at, so it may be guest memory.
+
+        Args:
+            request: The request in one buffer. Whatever a guest has put there is no exception: a request that breaks
+                the format is answered EINVAL, and nothing is mapped or removed.
+
+        Returns:
+            The whole reply, 16 bytes, with Linux errnos on any host. None if the request is not DAX's: then it is the
+            VMM's own dispatcher that answers, INIT and DESTROY too.
+
+        Raises:
+            TypeError: `request` is no buffer.
+            BaseException: What resolver or mapper raised, if it is no Exception: KeyboardInterrupt and the like. Their
+                Exceptions are answers: an OSError its errno, any other EIO, and the traceback is logged.
+        """
+    def setup_counts(self) -> tuple[int, dict[int, int]]:
+        """SETUPMAPPING requests since the last INIT: how many succeeded, and how many did not, by Linux errno."""
