@@ -79,7 +79,7 @@ class _Fixed:
             return cls(*cls._FORMAT.unpack_from(data))
         except struct.error:
             size = memoryview(data).nbytes
-            raise ValueError(f"{cls.__name__} has {cls.SIZE} bytes, not {size}") from None
+            raise ValueError(f"{cls.__name__}: {size} bytes, not {cls.SIZE}") from None
 
     def build(self) -> bytes:
         """The structure's bytes."""
