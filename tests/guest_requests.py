@@ -51,3 +51,17 @@ def told(reply: bytes | None) -> int:
     header = OutHeader.parse(reply)
     assert (header.length, header.unique) == (16, UNIQUE)
     return -header.error
+
+
+class Opened:
+    """A file that counts how often it was closed."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.closed = 0
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def close(self) -> None:
+        self.closed += 1

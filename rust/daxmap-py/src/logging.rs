@@ -54,8 +54,9 @@ pub(crate) fn refresh_level(py: Python<'_>) {
 pub(crate) fn log_exception(py: Python<'_>, text: &str, error: &PyErr) {
     let Some(logger) = LOGGER.get(py) else { return };
     let keywords = PyDict::new(py);
+    // All three: before Python 3.12 the exception itself is not given its traceback.
     let result = keywords
-        .set_item("exc_info", error.value(py))
+        .set_item("exc_info", (error.get_type(py), error.value(py), error.traceback(py)))
         .and_then(|()| logger.logger.call_method(py, "log", (ERROR, text), Some(&keywords)));
     if let Err(error) = result {
         error.write_unraisable(py, Some(logger.logger.bind(py)));
