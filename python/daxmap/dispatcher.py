@@ -33,6 +33,8 @@ __all__ = ["DaxDispatcher", "DaxStatus"]
 _END_OF_MAP_ALIGNMENT = 32
 _END_OF_FLAGS2 = 36
 
+_State = Literal["off", "waiting", "not offered", "offered", "used", "refused"]
+
 _Negotiated = tuple[Literal["waiting", "not offered", "offered"], str]
 """What `negotiate` has to tell `status`."""
 
@@ -51,7 +53,7 @@ class DaxStatus:
         live: Mappings that the mapper holds now.
     """
 
-    state: Literal["off", "waiting", "not offered", "offered", "used", "refused"]
+    state: _State
     reason: str
     mapped: int = 0
     refused: Mapping[int, int] = field(default_factory=dict)
@@ -175,13 +177,14 @@ class DaxDispatcher(Dispatcher):
             return DaxStatus("off", 'the policy is dax="never"')
         mapped, refused = self.setup_counts()
         live = len(self._mapper)
+        state: _State
         state, reason = self._negotiated
-        refusals = ", ".join(f"{count} with Linux errno {number}" for number, count in refused.items())
+        refusals = ", ".join(f"refused with Linux errno {number}: {count}" for number, count in refused.items())
         if mapped:
-            reason = f"SETUPMAPPING succeeded {mapped} times, {live} mappings are live"
-            return DaxStatus("used", f"{reason}; refused: {refusals}" if refused else reason, mapped, refused, live)
-        if refused:
-            return DaxStatus("refused", f"SETUPMAPPING was refused: {refusals}", mapped, refused, live)
+            counts = f"that succeeded: {mapped}" + (f", {refusals}" if refused else "")
+            state, reason = "used", f"SETUPMAPPING requests {counts}; live mappings: {live}"
+        elif refused:
+            state, reason = "refused", f"SETUPMAPPING requests {refusals}"
         return DaxStatus(state, reason, mapped, refused, live)
 
     def _is_on(self) -> bool:
