@@ -75,7 +75,7 @@ class DaxDispatcher(Dispatcher):
             has no DAX, and its requests are answered ENOSYS.
         resolver: Opens the file of an inode: see `daxmap.protocols.Resolver`. It is called with no lock held.
         dax: Which files the guest is to map: "always" all, "inode" those that `attr_flags` marks, "never" none. It is
-            the guest that follows this, and one mounted with `-o dax=always` marks nothing and maps all. To keep a file
+            the guest that follows this, and one mounted with `-o dax=always` does not look at marks. To keep a file
             from being mapped, let the resolver raise.
         min_size: With "inode": files of fewer bytes are not marked.
         rule: With "inode": the VMM's own say about a file, from its attributes; false keeps it from being marked.
