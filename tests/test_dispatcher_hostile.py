@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -114,6 +114,15 @@ def test_too_many_entries_are_refused(dispatcher: DaxDispatcher, count: int) -> 
     whole = unmap_request(*[(0, SLOT)] * count)
     assert dispatcher.handle(whole) == answer(errno.EINVAL)
     assert dispatcher.handle(bytearray(whole)) == answer(errno.EINVAL)
+
+
+@pytest.mark.parametrize("buffer", [bytes, bytearray])
+def test_bytes_after_the_longest_body_are_seen(
+    dispatcher: DaxDispatcher, buffer: Callable[[bytes], bytes | bytearray]
+) -> None:
+    longest = unmap_request(*[(7 * SLOT, SLOT)] * 4096)
+    assert dispatcher.handle(buffer(longest)) == answer(errno.ENOENT)
+    assert dispatcher.handle(buffer(longest + b"x")) == answer(errno.EINVAL)
 
 
 def test_whole_window_beside_other_entries_is_refused(dispatcher: DaxDispatcher) -> None:
