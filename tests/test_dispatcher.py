@@ -6,6 +6,7 @@ import io
 import os
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,7 @@ def test_long_requests_may_be_any_buffer(dispatcher: DaxDispatcher, mapper: DaxM
     assert dispatcher.handle(bytearray(request)) == answer(0)
     assert len(mapper) == 80
     assert dispatcher.handle(memoryview(request).cast("c")) == answer(errno.ENOENT)
+    assert dispatcher.handle(memoryview(request).cast("B", (2, len(request) // 2))) == answer(errno.ENOENT)
     too_long = map_request(NODE, SLOT) + bytes(1 << 20)
     assert dispatcher.handle(bytearray(too_long)) == answer(errno.EINVAL)
     write = request_of_opcode(16) + bytes(1 << 20)
@@ -275,6 +277,18 @@ def test_interrupt_in_close_passes_through(mapper: DaxMapper, file: io.FileIO) -
 
     with pytest.raises(KeyboardInterrupt):
         DaxDispatcher(mapper, lambda *_: Failing(file.fileno())).handle(map_request(NODE, 0))
+
+
+def test_many_threads_at_once(dispatcher: DaxDispatcher, mapper: DaxMapper) -> None:
+    def work(slot: int) -> set[bytes | None]:
+        requests = map_request(NODE, slot * SLOT), unmap_request((slot * SLOT, SLOT)), request_of_opcode(3)
+        return {dispatcher.handle(request) for _ in range(500) for request in requests}
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(8))) == [{answer(0), None}] * 8
+    stats = mapper.stats()
+    assert (stats.setup_count, stats.remove_count, stats.errors) == (4000, 4000, {})
+    assert dispatcher.status().mapped == 4000
 
 
 def test_constructor_refuses_what_cannot_work(mapper: DaxMapper, file: io.FileIO) -> None:

@@ -33,8 +33,6 @@ __all__ = ["DaxDispatcher", "DaxStatus"]
 _END_OF_MAP_ALIGNMENT = 32
 _END_OF_FLAGS2 = 36
 
-_State = Literal["off", "waiting", "not offered", "offered", "used", "refused"]
-
 _Negotiated = tuple[Literal["waiting", "not offered", "offered"], str]
 """What `negotiate` has to tell `status`."""
 
@@ -53,7 +51,7 @@ class DaxStatus:
         live: Mappings that the mapper holds now.
     """
 
-    state: _State
+    state: Literal["off", "waiting", "not offered", "offered", "used", "refused"]
     reason: str
     mapped: int = 0
     refused: Mapping[int, int] = field(default_factory=dict)
@@ -177,15 +175,14 @@ class DaxDispatcher(Dispatcher):
             return DaxStatus("off", 'the policy is dax="never"')
         mapped, refused = self.setup_counts()
         live = len(self._mapper)
-        state: _State
-        state, reason = self._negotiated
         refusals = ", ".join(f"refused with Linux errno {number}: {count}" for number, count in refused.items())
         if mapped:
             counts = f"that succeeded: {mapped}" + (f", {refusals}" if refused else "")
-            state, reason = "used", f"SETUPMAPPING requests {counts}; live mappings: {live}"
-        elif refused:
-            state, reason = "refused", f"SETUPMAPPING requests {refusals}"
-        return DaxStatus(state, reason, mapped, refused, live)
+            return DaxStatus("used", f"SETUPMAPPING requests {counts}; live mappings: {live}", mapped, refused, live)
+        if refused:
+            return DaxStatus("refused", f"SETUPMAPPING requests {refusals}", mapped, refused, live)
+        state, reason = self._negotiated
+        return DaxStatus(state, reason, live=live)
 
     def _is_on(self) -> bool:
         return self._mapper is not None and self._dax != "never"

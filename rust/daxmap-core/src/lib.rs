@@ -2,7 +2,7 @@
 //!
 //! A [`Mapper`] keeps the book of what one share's DAX window shows, and a [`Backend`] makes it so for one guest.
 //! Requests flow one way: mapper (policy, book) → backend (how a guest is shown memory) → `sys` (the operating
-//! system). Only errors come back. `sys` is the one module with `unsafe` code.
+//! system). Only errors come back. [`fuse`] turns a guest's FUSE requests into calls of the mapper. `sys` is the one module with `unsafe` code.
 //!
 //! ```
 //! use daxmap_core::{FileOffset, GuestAddress, HostWindow, Mapper, Options, WindowOffset};
