@@ -3,6 +3,7 @@
 import mmap
 import os
 import stat as stat_modes
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Self
@@ -32,6 +33,8 @@ __all__ = ["DaxDispatcher", "DaxStatus"]
 # Where fields of `struct fuse_init_out` end: an older reply stops before them.
 _END_OF_MAP_ALIGNMENT = 32
 _END_OF_FLAGS2 = 36
+
+_OPCODE = struct.Struct("<4xI")
 
 _Negotiated = tuple[Literal["waiting", "not offered", "offered"], str]
 """What `negotiate` has to tell `status`."""
@@ -133,7 +136,7 @@ class DaxDispatcher(Dispatcher):
             ValueError: The request is an INIT and the reply is none to it: its length is not what its header says.
         """
         reply = bytes(init_reply)
-        wanted = _parse_init(bytes(init_request))
+        wanted = _parse_init(init_request)
         if wanted is None:
             return reply
         header, body = OutHeader.parse(reply), reply[OutHeader.SIZE :]
@@ -188,13 +191,17 @@ class DaxDispatcher(Dispatcher):
         return self._mapper is not None and self._dax != "never"
 
 
-def _parse_init(request: bytes) -> InitIn | None:
+def _parse_init(request: "ReadableBuffer") -> InitIn | None:
     """The body of a request if that is an INIT; a guest may have sent anything."""
     try:
-        header = InHeader.parse(request)
-        if header.opcode == FUSE_INIT and header.length == len(request):
-            return InitIn.parse(request[InHeader.SIZE :])
-    except ValueError:
+        # A look ahead, to be quick about all the others: what counts is read from a copy.
+        if _OPCODE.unpack_from(request) != (FUSE_INIT,):
+            return None
+        copy = bytes(request)
+        header = InHeader.parse(copy)
+        if header.opcode == FUSE_INIT and header.length == len(copy):
+            return InitIn.parse(copy[InHeader.SIZE :])
+    except (struct.error, ValueError):
         pass
     return None
 
