@@ -146,6 +146,13 @@ def test_reply_that_is_none_is_a_value_error(mapper: DaxMapper, own: bytes) -> N
         make(mapper).negotiate(init_request(), own)
 
 
+def test_messages_may_be_any_buffer_in_one_piece(mapper: DaxMapper) -> None:
+    expected = make(mapper).negotiate(init_request(), own_reply())
+    for kind in ("B", "c", "Q"):
+        asked, own = (memoryview(message).cast(kind) for message in (init_request(), own_reply()))
+        assert make(mapper).negotiate(asked, own) == expected
+
+
 @given(
     st.binary(max_size=120) | st.binary(max_size=64).map(lambda body: request(FUSE_INIT, body, unique=1)),
     st.integers(8, 80),
