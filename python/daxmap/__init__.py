@@ -10,6 +10,7 @@ from daxmap._core import (
     DaxMapper,
     DaxStats,
     HostWindowBackend,
+    HypervisorBackend,
     KvmBackend,
     MappingInfo,
     RemoveResult,
@@ -17,13 +18,16 @@ from daxmap._core import (
 )
 from daxmap.config import DaxConfig, ShareConfig
 from daxmap.layout import DAX_WINDOW_PER_SHARE, Share, WindowLayout, dax_window_base, dax_window_total
+from daxmap.protocols import Access
 
 __all__ = [
     "DAX_WINDOW_PER_SHARE",
+    "Access",
     "DaxConfig",
     "DaxMapper",
     "DaxStats",
     "HostWindowBackend",
+    "HypervisorBackend",
     "KvmBackend",
     "MappingInfo",
     "RemoveResult",

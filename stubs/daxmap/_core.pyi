@@ -6,10 +6,13 @@ from typing import Self, final
 
 from _typeshed import FileDescriptorLike, ReadableBuffer
 
+from daxmap.protocols import Backend, Hypervisor
+
 __all__ = [
     "DaxMapper",
     "DaxStats",
     "HostWindowBackend",
+    "HypervisorBackend",
     "KvmBackend",
     "MappingInfo",
     "RemoveResult",
@@ -149,23 +152,45 @@ class KvmBackend:
     def __new__(cls, vm_fd: FileDescriptorLike, slot: int) -> Self: ...
 
 @final
+class HypervisorBackend:
+    """A hypervisor that is a Python object: host files are mapped anywhere, then shown to the guest by `map`.
+
+    The host side is always readable and writable, since some hypervisors want that. What a guest may only read is
+    private memory if the file may not be written anyway, so that nothing ever reaches the file; else it is shared, so
+    that a later upgrade is one `protect`. What a guest can read it can execute: FUSE carries no execute flag. One
+    backend serves one mapper; a hypervisor may serve many.
+
+    Args:
+        hypervisor: See `daxmap.protocols.Hypervisor`.
+
+    Raises:
+        TypeError: It lacks `map` or `unmap`, or one of its methods cannot be called.
+    """
+
+    def __new__(cls, hypervisor: Hypervisor) -> Self: ...
+
+@final
 class DaxMapper:
     """The mappings of one share's DAX window, visible to one guest through a backend.
 
     Every method may be called from many threads. Leaving it as a context manager drains it. A mapper dropped without
     that drains itself, with a ResourceWarning. Wrong types are TypeErrors, ints outside 64 bits OverflowErrors, and
     what a `fileno()` raises passes through. An OSError leaves mapper, host and guest as they were, unless it says
-    otherwise. In a forked child every method that would use the window raises EPERM.
+    otherwise. In a forked child every method that would use the window raises EPERM; in a callback of the mapper
+    itself, EDEADLK. A KeyboardInterrupt, and all else that is no Exception, passes through from a callback, once the
+    mapper is as it was.
 
     Args:
         base: Guest physical address of the window, a multiple of `page_size`.
         size: Its size in bytes, a multiple of `page_size`, not 0.
-        backend: How the guest is shown memory. It serves this mapper alone.
+        backend: How the guest is shown memory. It serves this mapper alone. The VMM's own object is one if it has the
+            methods of `daxmap.protocols.Backend`.
         readonly: Refuse writable mappings.
         max_mappings: Live mappings allowed at once. None: two VMAs a mapping are charged to a budget that all mappers
             of the process share, half of vm.max_map_count.
 
     Raises:
+        TypeError: The backend lacks a method, or has one that cannot be called.
         ValueError: A value that no host would take, or a backend that serves another mapper.
         OSError: The host refused: ENOMEM (no addresses), or what KVM_SET_USER_MEMORY_REGION said.
     """
@@ -174,7 +199,7 @@ class DaxMapper:
         cls,
         base: int,
         size: int,
-        backend: HostWindowBackend | KvmBackend,
+        backend: HostWindowBackend | KvmBackend | HypervisorBackend | Backend,
         *,
         readonly: bool = False,
         max_mappings: int | None = None,
@@ -302,6 +327,7 @@ class DaxMapper:
         Raises:
             OSError: EPERM in a forked child.
         """
+    def __del__(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /

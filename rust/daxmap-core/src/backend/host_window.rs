@@ -89,7 +89,10 @@ impl HostWindow {
         let region = Region::reserve(window)?;
         *phase = Phase::InUse;
         let shared = Arc::clone(&self.shared);
-        Ok(Box::new(RegionBackend::new(region, move |region| *shared.phase() = Phase::Drained(region))))
+        Ok(Box::new(RegionBackend::new(region, move |region| {
+            *shared.phase() = Phase::Drained(region);
+            Ok(())
+        })))
     }
 
     /// Whether addresses are reserved for the window, by this process.

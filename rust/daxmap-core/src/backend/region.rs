@@ -3,6 +3,7 @@
 use super::{Backend, Failure, Placement};
 use crate::addr::{Span, WindowOffset};
 use crate::error::OpenError;
+use crate::refusal::Refusal;
 use crate::sys::{Errno, FileRange, Reservation, Shown, all_shown};
 use crate::table::Mapping;
 use crate::window::Window;
@@ -39,7 +40,7 @@ impl Region {
     }
 
     pub(super) fn address(&self) -> usize {
-        self.reservation.address()
+        self.reservation.range().start()
     }
 
     /// Places a file in a range that shows `before`.
@@ -53,18 +54,20 @@ impl Region {
         };
         let device = (placement.file.dev, placement.writable);
         if !self.proven.contains(&device) {
-            file.probe().map_err(Failure::Refused)?;
+            file.probe().map_err(|errno| Failure::Refused(errno.into()))?;
             self.proven.insert(device);
         }
         let offset = placement.span.start().0;
-        self.reservation.place(offset, &file).map_err(|errno| self.settle(placement.span, errno, [(range, before)]))
+        self.reservation
+            .place(offset, &file)
+            .map_err(|errno| self.settle(placement.span, errno.into(), [(range, before)]))
     }
 
     fn clear(&mut self, span: Span, mappings: &[Mapping]) -> Result<(), Failure> {
         let length = self.range(span)?.len();
         self.reservation.clear(span.start().0, length).map_err(|errno| {
             let before = self.expectation(span, mappings);
-            self.settle(span, errno, before)
+            self.settle(span, Refusal::io(errno), before)
         })
     }
 
@@ -72,15 +75,20 @@ impl Region {
     ///
     /// The kernel may refuse before it touched anything, or after it removed what was there. In the second case the
     /// addresses are free for every thread's next `mmap`, so they are taken back at once, if nobody was quicker.
-    fn settle(&mut self, span: Span, errno: Errno, before: impl IntoIterator<Item = (Range<usize>, Shown)>) -> Failure {
-        let Ok(range) = self.range(span) else { return Failure::Refused(errno) };
+    fn settle(
+        &mut self,
+        span: Span,
+        cause: Refusal,
+        before: impl IntoIterator<Item = (Range<usize>, Shown)>,
+    ) -> Failure {
+        let Ok(range) = self.range(span) else { return Failure::Refused(cause) };
         if self.reservation.refill(span.start().0, range.len()).is_ok() {
-            Failure::Emptied(errno)
+            Failure::Emptied(cause)
         } else if all_shown(before) {
-            Failure::Refused(errno)
+            Failure::Refused(cause)
         } else {
             self.abandoned = true;
-            Failure::GaveUp(errno)
+            Failure::GaveUp(cause)
         }
     }
 
@@ -102,8 +110,8 @@ impl Region {
     }
 
     fn range(&self, span: Span) -> Result<Range<usize>, Failure> {
-        let length = usize::try_from(span.length()).map_err(|_| Failure::Refused(Errno(libc::EINVAL)))?;
-        self.reservation.range(span.start().0, length).map_err(Failure::Refused)
+        let length = usize::try_from(span.length()).map_err(|_| Failure::Refused(Errno(libc::EINVAL).into()))?;
+        self.reservation.range().part(span.start().0, length).map_err(|errno| Failure::Refused(errno.into()))
     }
 
     /// Frees the addresses, unless something that is not the window's may lie there. The caller has made sure that no
@@ -112,7 +120,7 @@ impl Region {
         if self.abandoned {
             return Err(Errno(libc::EIO));
         }
-        self.reservation.release().map_err(|(_, errno)| errno)
+        self.reservation.release()
     }
 }
 
@@ -125,11 +133,11 @@ impl From<&Mapping> for Shown {
 /// A region at work under a mapper. What becomes of it when the mapper closes differs from backend to backend.
 pub(super) struct RegionBackend {
     region: Region,
-    on_close: Box<dyn FnOnce(Region) + Send>,
+    on_close: Box<dyn FnOnce(Region) -> Result<(), Refusal> + Send>,
 }
 
 impl RegionBackend {
-    pub(super) fn new(region: Region, on_close: impl FnOnce(Region) + Send + 'static) -> Self {
+    pub(super) fn new(region: Region, on_close: impl FnOnce(Region) -> Result<(), Refusal> + Send + 'static) -> Self {
         Self { region, on_close: Box::new(on_close) }
     }
 }
@@ -143,6 +151,15 @@ impl fmt::Debug for RegionBackend {
 impl Backend for RegionBackend {
     fn host_address(&self) -> Option<usize> {
         Some(self.region.address())
+    }
+
+    /// Its own, and the hole that it splits off.
+    fn vmas_per_mapping(&self) -> u64 {
+        2
+    }
+
+    fn unmaps_many(&self) -> bool {
+        true
     }
 
     fn map(&mut self, placement: &Placement) -> Result<(), Failure> {
@@ -161,14 +178,14 @@ impl Backend for RegionBackend {
     }
 
     fn read(&self, offset: WindowOffset, buffer: &mut [u8]) -> Result<(), Errno> {
-        self.region.reservation.read(offset.0, buffer)
+        self.region.reservation.range().read(offset.0, buffer)
     }
 
     fn write(&self, offset: WindowOffset, data: &[u8]) -> Result<(), Errno> {
-        self.region.reservation.write(offset.0, data)
+        self.region.reservation.range().write(offset.0, data)
     }
 
-    fn close(self: Box<Self>) {
-        (self.on_close)(self.region);
+    fn close(self: Box<Self>) -> Result<(), Refusal> {
+        (self.on_close)(self.region)
     }
 }

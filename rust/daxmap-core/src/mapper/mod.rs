@@ -1,6 +1,7 @@
 //! The mapper: decides what a request may do, has the backend do it, and keeps the book of it.
 
 mod access;
+mod lock;
 mod remove;
 mod setup;
 mod sweep;
@@ -17,13 +18,12 @@ use crate::stats::{Counters, Departure, Stats};
 use crate::sys::ForkGuard;
 use crate::table::{Mapping, Table};
 use crate::window::Window;
+use lock::Lock;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// VMAs that one mapping costs at worst: its own, and the hole that it splits off.
-const VMAS_PER_MAPPING: u64 = 2;
 /// VMAs of a window that shows nothing.
 const VMAS_PER_WINDOW: u64 = 1;
 
@@ -43,12 +43,13 @@ pub struct Mapper {
     host_address: Option<usize>,
     counters: Counters,
     budget: &'static Budget,
+    vmas_per_mapping: u64,
     guard: ForkGuard,
     limiter: Mutex<Limiter>,
     /// Set when a drain is over, so that whoever sees it needs no lock.
     closed: AtomicBool,
     /// `None` once drained. The one lock: held over check, backend call and book-keeping.
-    open: Mutex<Option<Open>>,
+    open: Lock<Option<Open>>,
 }
 
 /// What a mapper has until it is drained.
@@ -83,6 +84,7 @@ impl Mapper {
         let budget = Budget::of_process();
         budget.charge_regardless(VMAS_PER_WINDOW);
         let host_address = backend.host_address();
+        let vmas_per_mapping = backend.vmas_per_mapping();
         let open = Open { table: Table::default(), backend, notes: Vec::new(), gave_up: false };
         Ok(Self {
             window,
@@ -90,10 +92,11 @@ impl Mapper {
             host_address,
             counters: Counters::new(),
             budget,
+            vmas_per_mapping,
             guard,
             limiter: Mutex::new(Limiter::new(Instant::now())),
             closed: AtomicBool::new(false),
-            open: Mutex::new(Some(open)),
+            open: Lock::new(Some(open)),
         })
     }
 
@@ -174,14 +177,13 @@ impl Mapper {
         }
     }
 
-    /// The lock, even where a panic under it poisoned it: the book is changed in single steps.
-    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Result<lock::Guard<'_, Option<Open>>> {
+        self.open.acquire().ok_or(Error::Reentered)
     }
 
     /// Makes `call` under the lock, then logs what it noted.
     fn locked<T>(&self, call: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
-        let mut state = self.lock();
+        let mut state = self.lock()?;
         let Some(open) = state.as_mut() else { return Err(Error::Closed) };
         let answer = call(open);
         let mut notes = std::mem::take(&mut open.notes);
@@ -204,7 +206,7 @@ impl Mapper {
         open.table.remove(mapping.span.start());
         self.counters.departed(how, 1, mapping.span.length());
         if !matches!(how, Departure::Leaked) {
-            self.budget.give_back(VMAS_PER_MAPPING);
+            self.budget.give_back(self.vmas_per_mapping);
         }
     }
 
@@ -213,15 +215,15 @@ impl Mapper {
         let span = mapping.span;
         match open.backend.unmap(span, std::slice::from_ref(mapping)) {
             Ok(()) => self.strike(open, mapping, how),
-            Err(Failure::Emptied(errno)) => {
-                open.notes.push(format!("range {span} was unmapped with difficulty: {errno}"));
+            Err(Failure::Emptied(cause)) => {
+                open.notes.push(format!("range {span} was unmapped with difficulty: {cause}"));
                 self.strike(open, mapping, how);
             }
-            Err(Failure::Refused(errno)) => return Err(Error::UnmapRefused { span, errno }),
-            Err(Failure::GaveUp(errno)) => {
+            Err(Failure::Refused(cause)) => return Err(Error::UnmapRefused { span, cause }),
+            Err(Failure::GaveUp(cause)) => {
                 open.gave_up = true;
                 self.strike(open, mapping, Departure::Lost);
-                return Err(Error::GaveUp { span, errno });
+                return Err(Error::GaveUp { span, cause });
             }
         }
         Ok(())
@@ -241,15 +243,8 @@ impl fmt::Debug for Mapper {
 
 impl Drop for Mapper {
     fn drop(&mut self) {
-        if self.guard.is_child() {
-            // The parent's window, and its VM: leave both alone.
-            let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner);
-            std::mem::forget(open.take());
-        } else if !self.is_closed() {
-            let (base, live) = (self.window.base(), self.live_mappings());
-            log::warn!(target: LOG_TARGET, "mapper at {base} dropped without drain_all(), with {live} live mappings");
-            // Not a child, so that it can't fail.
-            let _ = self.drain_all();
-        }
+        self.abandon();
+        // In a forked child the backend is still there: the parent's window, and its VM. Leave both alone.
+        std::mem::forget(self.open.get_mut().take());
     }
 }

@@ -8,7 +8,7 @@ use crate::stats::Departure;
 use crate::table::Mapping;
 
 /// What became of each entry of a batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct BatchResult {
     /// Entries removed.
     pub removed: u64,
@@ -98,7 +98,8 @@ impl Mapper {
 
     fn remove_run(&self, open: &mut Open, run: Run, failed: &mut Vec<(usize, Error)>) {
         let Some(span) = run.span else { return };
-        let as_one = run.mappings.len() > 1 && open.backend.unmap(span, &run.mappings).is_ok();
+        let many = run.mappings.len() > 1 && open.backend.unmaps_many();
+        let as_one = many && open.backend.unmap(span, &run.mappings).is_ok();
         for (index, mapping) in run.indices.into_iter().zip(&run.mappings) {
             if as_one {
                 self.strike(open, mapping, Departure::Removed);

@@ -1,6 +1,6 @@
 //! Setting a mapping up, or making a read-only one writable.
 
-use super::{Mapper, Open, VMAS_PER_MAPPING};
+use super::{Mapper, Open};
 use crate::LOG_TARGET;
 use crate::addr::{FileOffset, Span, WindowOffset};
 use crate::backend::{Failure, Placement};
@@ -64,7 +64,7 @@ impl Mapper {
     fn set_up(&self, open: &mut Open, placement: &Placement) -> Result<&'static str> {
         self.charge_mapping(open)?;
         if let Err(failure) = open.backend.map(placement) {
-            self.budget.give_back(VMAS_PER_MAPPING);
+            self.budget.give_back(self.vmas_per_mapping);
             return Err(refusal(open, placement.span, failure));
         }
         open.table.put(placement.into());
@@ -74,7 +74,7 @@ impl Mapper {
 
     fn charge_mapping(&self, open: &Open) -> Result<()> {
         let Some(limit) = self.options.max_mappings else {
-            if self.budget.try_charge(VMAS_PER_MAPPING) {
+            if self.budget.try_charge(self.vmas_per_mapping) {
                 return Ok(());
             }
             return Err(Error::OverBudget { limit: self.budget.limit(), unit: "memory areas of this process" });
@@ -82,7 +82,7 @@ impl Mapper {
         if open.table.len() as u64 >= limit {
             return Err(Error::OverBudget { limit, unit: "mappings" });
         }
-        self.budget.charge_regardless(VMAS_PER_MAPPING);
+        self.budget.charge_regardless(self.vmas_per_mapping);
         Ok(())
     }
 
@@ -94,10 +94,10 @@ impl Mapper {
                 self.counters.upgraded();
                 Ok("upgraded")
             }
-            Err(Failure::Refused(errno)) => Err(Error::MapFailed { span: mapping.span, errno }),
-            Err(Failure::Emptied(errno)) => {
+            Err(Failure::Refused(cause)) => Err(Error::MapFailed { span: mapping.span, cause }),
+            Err(Failure::Emptied(cause)) => {
                 self.strike(open, &mapping, Departure::Lost);
-                Err(Error::Lost { span: mapping.span, errno })
+                Err(Error::Lost { span: mapping.span, cause })
             }
             Err(failure @ Failure::GaveUp(_)) => {
                 self.strike(open, &mapping, Departure::Lost);
@@ -115,10 +115,10 @@ fn upgrades(wanted: &Placement, live: &Mapping) -> bool {
 
 fn refusal(open: &mut Open, span: Span, failure: Failure) -> Error {
     match failure {
-        Failure::Refused(errno) | Failure::Emptied(errno) => Error::MapFailed { span, errno },
-        Failure::GaveUp(errno) => {
+        Failure::Refused(cause) | Failure::Emptied(cause) => Error::MapFailed { span, cause },
+        Failure::GaveUp(cause) => {
             open.gave_up = true;
-            Error::GaveUp { span, errno }
+            Error::GaveUp { span, cause }
         }
     }
 }

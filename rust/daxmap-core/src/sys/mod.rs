@@ -7,13 +7,15 @@ mod fork;
 mod kvm;
 mod maps;
 mod mmap;
+mod range;
 
 pub use file::FileId;
-pub(crate) use file::{Identified, identify};
+pub(crate) use file::{Identified, identify, is_read_write};
 pub(crate) use fork::ForkGuard;
 pub(crate) use kvm::Memslot;
 pub(crate) use maps::{Shown, all_shown};
 pub(crate) use mmap::{FileRange, Reservation};
+pub(crate) use range::HostRange;
 
 use std::fmt;
 
@@ -27,6 +29,8 @@ impl Errno {
         Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
     }
 }
+
+impl std::error::Error for Errno {}
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

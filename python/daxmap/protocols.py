@@ -1,0 +1,93 @@
+"""What a VMM's own classes look like to daxmap: typing Protocols, checked by mypy, needed by nobody at run time."""
+
+from collections.abc import Iterable
+from enum import IntFlag
+from typing import Protocol
+
+from daxmap._core import RemoveResult
+
+__all__ = ["Access", "Backend", "Hypervisor", "Mapper"]
+
+
+class Access(IntFlag):
+    """What a guest may do with memory: the bits of hv_memory_flags_t in Hypervisor.framework."""
+
+    READ = 1
+    WRITE = 2
+    EXEC = 4
+
+
+class Hypervisor(Protocol):
+    """A hypervisor as `HypervisorBackend` uses it: it shows host memory to a guest.
+
+    Each call is one step. Returning None or 0 means that it was done. Raising an exception, or returning anything
+    else, means that it was not: the operation fails with EIO, and the exception is its `__cause__`. After a `map` that
+    raised, `unmap` is called, in case it had worked. Calls come one at a time for each mapper, from any thread, under the
+    mapper's lock: one that calls its own mapper gets EDEADLK.
+
+    A hypervisor that can change the access of a range has a third method:
+    `protect(guest_address: int, length: int, access: Access) -> int | None`. Without it, a guest loses a range for a
+    moment while it is made writable.
+    """
+
+    def map(self, host_address: int, guest_address: int, length: int, access: Access, /) -> int | None:
+        """Show `[host_address, +length)` of this process to the guest at `guest_address`, unused so far.
+
+        Args:
+            host_address: Start of the memory, a multiple of the page size. It stays valid until `unmap` has succeeded.
+            guest_address: Guest physical address, a multiple of the page size.
+            length: Bytes, a multiple of the page size.
+            access: READ and EXEC, and WRITE if the guest may store.
+        """
+
+    def unmap(self, guest_address: int, length: int, /) -> int | None:
+        """Take `[guest_address, +length)` from the guest, which is what one `map` gave it.
+
+        The memory behind it is freed when this returns: no CPU of the guest may still reach it then.
+        """
+
+
+class Backend(Protocol):
+    """A whole backend that is a Python object: the VMM does the mapping itself.
+
+    Outcomes and threads are as for `Hypervisor`, but an OSError keeps its errno. A third method is called for upgrades
+    if it is there: `protect(fd: int, window_offset: int, length: int, writable: bool) -> int | None`. Without it, an
+    upgrade is `unmap` and `map`.
+    """
+
+    def map(self, fd: int, file_offset: int, window_offset: int, length: int, writable: bool, /) -> int | None:  # noqa: FBT001
+        """Show `[file_offset, +length)` of a file at `window_offset` of the window, unused so far.
+
+        Args:
+            fd: A regular file, open during the call only.
+            file_offset: Bytes, a multiple of the page size.
+            window_offset: Bytes, a multiple of the page size.
+            length: Bytes, a multiple of the page size.
+            writable: Whether the guest may store.
+        """
+
+    def unmap(self, window_offset: int, length: int, /) -> int | None:
+        """Take `[window_offset, +length)` of the window from the guest, which is what one `map` gave it."""
+
+
+class Mapper(Protocol):
+    """What a dispatcher needs of a mapper: a `DaxMapper`, or a VMM's own class."""
+
+    def setup_mapping(
+        self,
+        fd: int,
+        file_offset: int,
+        window_offset: int,
+        length: int,
+        writable: bool,  # noqa: FBT001
+    ) -> None:
+        """See `DaxMapper.setup_mapping`."""
+
+    def remove_mapping(self, window_offset: int, length: int) -> None:
+        """See `DaxMapper.remove_mapping`."""
+
+    def remove_mappings(self, mappings: Iterable[tuple[int, int]]) -> RemoveResult:
+        """See `DaxMapper.remove_mappings`."""
+
+    def reset(self) -> None:
+        """See `DaxMapper.reset`."""
