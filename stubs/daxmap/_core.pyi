@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self, final
 
-from _typeshed import FileDescriptorLike, ReadableBuffer
+from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath
 
 from daxmap.protocols import Backend, Hypervisor
 
@@ -12,6 +12,7 @@ __all__ = [
     "DaxMapper",
     "DaxStats",
     "HostWindowBackend",
+    "HvfBackend",
     "HypervisorBackend",
     "KvmBackend",
     "MappingInfo",
@@ -170,6 +171,23 @@ class HypervisorBackend:
     def __new__(cls, hypervisor: Hypervisor) -> Self: ...
 
 @final
+class HvfBackend:
+    """The VM of this process under Apple's Hypervisor.framework: mmap(2), then hv_vm_map.
+
+    The VM must exist when a mapping is set up, and must not be destroyed before the mapper is drained: calls on a
+    destroyed VM are undefined. Memory and access are those of `HypervisorBackend`. What the framework refuses is an
+    OSError of EIO that names its return code. One backend serves one mapper; a process has one VM.
+
+    Args:
+        framework: Path of the library. Another of the same ABI can stand in for the framework.
+
+    Raises:
+        OSError: ENOTSUP if the library cannot be loaded: this is no Mac.
+    """
+
+    def __new__(cls, *, framework: StrPath = ...) -> Self: ...
+
+@final
 class DaxMapper:
     """The mappings of one share's DAX window, visible to one guest through a backend.
 
@@ -199,7 +217,7 @@ class DaxMapper:
         cls,
         base: int,
         size: int,
-        backend: HostWindowBackend | KvmBackend | HypervisorBackend | Backend,
+        backend: HostWindowBackend | KvmBackend | HypervisorBackend | HvfBackend | Backend,
         *,
         readonly: bool = False,
         max_mappings: int | None = None,

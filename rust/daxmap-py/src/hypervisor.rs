@@ -2,7 +2,8 @@
 
 use crate::callbacks::{Callbacks, Method};
 use daxmap_core::{
-    Access, Backend, Errno, Failure, GuestAddress, Hypervisor, Mapping, Placement, Refusal, Span, WindowOffset,
+    Access, Backend, Errno, Failure, GuestAddress, HostRange, Hypervisor, Mapping, Placement, Refusal, Span,
+    WindowOffset,
 };
 use pyo3::prelude::*;
 use std::fmt;
@@ -41,8 +42,9 @@ impl fmt::Debug for PyHypervisor {
 }
 
 impl Hypervisor for PyHypervisor {
-    fn map(&mut self, host: usize, guest: GuestAddress, length: u64, access: Access) -> Result<(), Refusal> {
-        let arguments = (host, guest.0, length, self.access(access));
+    fn map(&mut self, memory: &HostRange, guest: GuestAddress, access: Access) -> Result<(), Refusal> {
+        let length = memory.length();
+        let arguments = (memory.start(), guest.0, length, self.access(access));
         self.callbacks.call(Method::Map, arguments, false, |py, callbacks| {
             callbacks.invoke(py, Method::Unmap, (guest.0, length)).map(drop)
         })

@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use crate::backend::{HostWindowBackend, HypervisorBackend, KvmBackend};
+    use crate::backend::{HostWindowBackend, HvfBackend, HypervisorBackend, KvmBackend};
     #[pymodule_export]
     use crate::mapper::DaxMapper;
     #[pymodule_export]

@@ -37,11 +37,11 @@ impl Access {
 
 /// The calls of a hypervisor. Each is one step: what it refuses it has not done.
 pub trait Hypervisor: Debug + Send {
-    /// Shows `[host, +length)` of this process at `guest`, which is unused.
+    /// Shows `memory` at `guest`, which is unused. It stays valid until `unmap` has succeeded.
     ///
     /// # Errors
     /// A [`Refusal`]: the guest does not reach the memory.
-    fn map(&mut self, host: usize, guest: GuestAddress, length: u64, access: Access) -> Result<(), Refusal>;
+    fn map(&mut self, memory: &HostRange, guest: GuestAddress, access: Access) -> Result<(), Refusal>;
 
     /// Takes `[guest, +length)` from the guest, which one `map` gave it.
     ///
@@ -96,7 +96,6 @@ impl<H: Hypervisor> HypervisorBackend<H> {
             fd: placement.fd,
             offset: placement.file_offset.0,
             length: usize::try_from(placement.span.length()).map_err(|_| Errno(libc::ENOMEM))?,
-            writable: placement.writable,
         };
         if placement.writable {
             return Ok(HostMemory { range: file.map(true)?, shared: true });
@@ -119,13 +118,13 @@ impl<H: Hypervisor> HypervisorBackend<H> {
             free(new);
             return Err(Failure::Refused(refusal));
         }
-        let Err(refusal) = self.hypervisor.map(new.range.start(), guest, length, Access::ReadWriteExecute) else {
+        let Err(refusal) = self.hypervisor.map(&new.range, guest, Access::ReadWriteExecute) else {
             self.memory.insert(start, new).into_iter().for_each(free);
             return Ok(());
         };
         free(new);
-        let old = self.memory.get(&start).map(|old| old.range.start());
-        let back = old.map(|old| self.hypervisor.map(old, guest, length, Access::ReadExecute));
+        let old = self.memory.get(&start);
+        let back = old.map(|old| self.hypervisor.map(&old.range, guest, Access::ReadExecute));
         if let Some(Ok(())) = back {
             return Err(Failure::Refused(refusal));
         }
@@ -151,7 +150,7 @@ impl<H: Hypervisor> Backend for HypervisorBackend<H> {
     fn map(&mut self, placement: &Placement) -> Result<(), Failure> {
         let memory = self.host_memory(placement).map_err(|errno| Failure::Refused(errno.into()))?;
         let (guest, access) = (self.guest(placement.span), Access::new(placement.writable));
-        if let Err(refusal) = self.hypervisor.map(memory.range.start(), guest, placement.span.length(), access) {
+        if let Err(refusal) = self.hypervisor.map(&memory.range, guest, access) {
             free(memory);
             return Err(Failure::Refused(refusal));
         }

@@ -1,13 +1,19 @@
 //! How a guest is shown memory. The trait between mapper and backend is small: policy and book are the mapper's.
 
-mod host_window;
+mod hvf;
 mod hypervisor;
+
+#[cfg(target_os = "linux")]
+mod host_window;
+#[cfg(target_os = "linux")]
 mod kvm;
+#[cfg(target_os = "linux")]
 mod region;
 
-pub use host_window::HostWindow;
+pub use hvf::{FRAMEWORK, Hvf};
 pub use hypervisor::{Access, Hypervisor, HypervisorBackend};
-pub use kvm::KvmWindow;
+#[cfg(target_os = "linux")]
+pub use {host_window::HostWindow, kvm::KvmWindow};
 
 use crate::addr::{FileOffset, Span, WindowOffset};
 use crate::refusal::Refusal;

@@ -46,21 +46,17 @@ impl Region {
     /// Places a file in a range that shows `before`.
     fn place(&mut self, placement: &Placement, before: Shown) -> Result<(), Failure> {
         let range = self.range(placement.span)?;
-        let file = FileRange {
-            fd: placement.fd,
-            offset: placement.file_offset.0,
-            length: range.len(),
-            writable: placement.writable,
-        };
-        let device = (placement.file.dev, placement.writable);
+        let Placement { span, fd, file_offset, writable, .. } = *placement;
+        let file = FileRange { fd, offset: file_offset.0, length: range.len() };
+        let device = (placement.file.dev, writable);
         if !self.proven.contains(&device) {
-            file.probe().map_err(|errno| Failure::Refused(errno.into()))?;
+            file.probe(writable).map_err(|errno| Failure::Refused(errno.into()))?;
             self.proven.insert(device);
         }
-        let offset = placement.span.start().0;
+        let offset = span.start().0;
         self.reservation
-            .place(offset, &file)
-            .map_err(|errno| self.settle(placement.span, errno.into(), [(range, before)]))
+            .place(offset, &file, writable)
+            .map_err(|errno| self.settle(span, errno.into(), [(range, before)]))
     }
 
     fn clear(&mut self, span: Span, mappings: &[Mapping]) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use std::ptr;
 ///
 /// It is never freed by a drop, since a guest may still reach it: only [`HostRange::release`] frees it.
 #[derive(Debug)]
-pub(crate) struct HostRange {
+pub struct HostRange {
     start: usize,
     length: usize,
 }
@@ -22,12 +22,13 @@ impl HostRange {
         fd: libc::c_int,
         offset: libc::off_t,
     ) -> Result<Self, Errno> {
-        debug_assert_eq!(flags & (libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE), 0);
+        debug_assert_eq!(flags & libc::MAP_FIXED, 0);
         // SAFETY: without MAP_FIXED the kernel picks a free range; it checks `fd` and all other arguments.
         let address = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, fd, offset) };
         if address == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(Self { start: address as usize, length }) }
     }
 
+    #[cfg(target_os = "linux")]
     /// The part of the range from the first multiple of `alignment` on, `length` bytes long; the rest is freed.
     /// The range is at least `alignment` bytes longer than that.
     pub(super) fn trim(self, alignment: usize, length: usize) -> Self {
@@ -44,11 +45,15 @@ impl HostRange {
         Self { start: kept, length }
     }
 
-    pub(crate) fn start(&self) -> usize {
+    /// Its first address.
+    #[must_use]
+    pub fn start(&self) -> usize {
         self.start
     }
 
-    pub(crate) fn length(&self) -> usize {
+    /// Its length in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
         self.length
     }
 

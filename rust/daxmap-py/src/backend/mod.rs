@@ -1,64 +1,22 @@
 //! The backends as Python objects.
 
+#[cfg_attr(target_os = "linux", path = "linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "absent.rs")]
+mod linux;
+
+pub(crate) use linux::{HostWindowBackend, KvmBackend};
+
 use crate::callbacks::Callbacks;
-use crate::convert::Fd;
-use crate::error::{raise, raise_open};
+use crate::error::raise_open;
 use crate::hypervisor::{PyBackend, PyHypervisor};
-use daxmap_core::{Backend, HostWindow, KvmWindow, OpenError, Window};
+use daxmap_core::{Backend, FRAMEWORK, Hvf, OpenError, Window};
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 use std::ffi::CStr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// A window of host addresses that the VMM gives to a memslot of its own.
-#[pyclass(frozen, module = "daxmap")]
-pub(crate) struct HostWindowBackend(HostWindow);
-
-#[pymethods]
-impl HostWindowBackend {
-    #[new]
-    fn new() -> PyResult<Self> {
-        HostWindow::new().map(Self).map_err(raise_open)
-    }
-
-    fn release(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.0.release()).map_err(|error| raise(py, error))
-    }
-
-    fn __repr__(&self) -> String {
-        format!("<HostWindowBackend {}>", self.0)
-    }
-}
-
-impl Drop for HostWindowBackend {
-    fn drop(&mut self) {
-        if self.0.holds_addresses() {
-            warn_of_resource(c"HostWindowBackend dropped without release(): its addresses stay reserved");
-        }
-    }
-}
-
-/// A window of host addresses and the KVM memslot that shows it.
-#[pyclass(frozen, module = "daxmap")]
-pub(crate) struct KvmBackend {
-    window: KvmWindow,
-    slot: u32,
-}
-
-#[pymethods]
-impl KvmBackend {
-    #[new]
-    fn new(vm_fd: Fd, slot: u32) -> PyResult<Self> {
-        let window = KvmWindow::new(vm_fd.0, slot).map_err(raise_open)?;
-        Ok(Self { window, slot })
-    }
-
-    fn __repr__(&self) -> String {
-        format!("<KvmBackend slot={}>", self.slot)
-    }
-}
 
 /// A hypervisor that is a Python object.
 #[pyclass(frozen, module = "daxmap")]
@@ -84,11 +42,36 @@ impl HypervisorBackend {
     }
 }
 
+/// Hypervisor.framework of macOS, or a library of the same ABI.
+#[pyclass(frozen, module = "daxmap")]
+pub(crate) struct HvfBackend {
+    hypervisor: Hvf,
+    used: AtomicBool,
+}
+
+#[pymethods]
+impl HvfBackend {
+    #[new]
+    #[pyo3(signature = (*, framework = PathBuf::from(FRAMEWORK)))]
+    fn new(framework: PathBuf) -> PyResult<Self> {
+        let hypervisor = Hvf::load(&framework).map_err(raise_open)?;
+        Ok(Self { hypervisor, used: AtomicBool::new(false) })
+    }
+
+    #[allow(clippy::unused_self)]
+    fn __repr__(&self) -> &'static str {
+        "<HvfBackend>"
+    }
+}
+
 /// What is given to a mapper as its backend.
 pub(crate) enum AnyBackend {
+    #[cfg(target_os = "linux")]
     HostWindow(Py<HostWindowBackend>),
+    #[cfg(target_os = "linux")]
     Kvm(Py<KvmBackend>),
     Hypervisor(Py<HypervisorBackend>, Arc<Callbacks>, PyHypervisor),
+    Hvf(Py<HvfBackend>),
     Object(Arc<Callbacks>),
 }
 
@@ -96,7 +79,9 @@ impl AnyBackend {
     /// The methods of the VMM's own object, where the backend calls any.
     pub(crate) fn callbacks(&self) -> Option<Arc<Callbacks>> {
         match self {
+            #[cfg(target_os = "linux")]
             Self::HostWindow(_) | Self::Kvm(_) => None,
+            Self::Hvf(_) => None,
             Self::Hypervisor(_, callbacks, _) | Self::Object(callbacks) => Some(Arc::clone(callbacks)),
         }
     }
@@ -104,26 +89,41 @@ impl AnyBackend {
     /// Puts the backend to work for one mapper.
     pub(crate) fn attach(self, window: &Window, readonly: bool) -> Result<Box<dyn Backend>, OpenError> {
         match self {
-            Self::HostWindow(backend) => backend.get().0.attach(window),
-            Self::Kvm(backend) => backend.get().window.attach(window),
+            #[cfg(target_os = "linux")]
+            Self::HostWindow(backend) => backend.get().attach(window),
+            #[cfg(target_os = "linux")]
+            Self::Kvm(backend) => backend.get().attach(window),
             Self::Hypervisor(backend, _, hypervisor) => {
-                if backend.get().used.swap(true, Ordering::Relaxed) {
-                    return Err(OpenError::Invalid("the backend belongs to a mapper already".to_owned()));
-                }
+                take(&backend.get().used)?;
                 Ok(Box::new(daxmap_core::HypervisorBackend::new(hypervisor, window, readonly)))
+            }
+            Self::Hvf(backend) => {
+                let HvfBackend { hypervisor, used } = backend.get();
+                take(used)?;
+                Ok(Box::new(daxmap_core::HypervisorBackend::new(*hypervisor, window, readonly)))
             }
             Self::Object(callbacks) => Ok(Box::new(PyBackend(callbacks))),
         }
     }
 }
 
+/// One backend serves one mapper.
+fn take(used: &AtomicBool) -> Result<(), OpenError> {
+    if used.swap(true, Ordering::Relaxed) {
+        return Err(OpenError::Invalid("the backend belongs to a mapper already".to_owned()));
+    }
+    Ok(())
+}
+
 impl<'a, 'py> FromPyObject<'a, 'py> for AnyBackend {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        #[cfg(target_os = "linux")]
         if let Ok(backend) = object.cast::<HostWindowBackend>() {
             return Ok(Self::HostWindow(backend.to_owned().unbind()));
         }
+        #[cfg(target_os = "linux")]
         if let Ok(backend) = object.cast::<KvmBackend>() {
             return Ok(Self::Kvm(backend.to_owned().unbind()));
         }
@@ -132,6 +132,9 @@ impl<'a, 'py> FromPyObject<'a, 'py> for AnyBackend {
             let callbacks = Arc::new(Callbacks::of(backend.get().hypervisor.bind(py))?);
             let hypervisor = PyHypervisor::new(py, Arc::clone(&callbacks))?;
             return Ok(Self::Hypervisor(backend.to_owned().unbind(), callbacks, hypervisor));
+        }
+        if let Ok(backend) = object.cast::<HvfBackend>() {
+            return Ok(Self::Hvf(backend.to_owned().unbind()));
         }
         Callbacks::of(&object).map(|callbacks| Self::Object(Arc::new(callbacks)))
     }
