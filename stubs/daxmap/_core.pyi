@@ -206,6 +206,9 @@ class DaxMapper:
         readonly: Refuse writable mappings.
         max_mappings: Live mappings allowed at once. None: two VMAs a mapping are charged to a budget that all mappers
             of the process share, half of vm.max_map_count.
+        prefault: Bring a read-only mapping's pages in when it is set up (MADV_POPULATE_READ), with the mapper's lock
+            held. It pays where most of a range will be read at once; a single touch costs several times more. Never
+            done for writable mappings; host windows only.
 
     Raises:
         TypeError: The backend lacks a method, or has one that cannot be called.
@@ -221,6 +224,7 @@ class DaxMapper:
         *,
         readonly: bool = False,
         max_mappings: int | None = None,
+        prefault: bool = False,
     ) -> Self: ...
     def setup_mapping(
         self, fd: FileDescriptorLike, file_offset: int, window_offset: int, length: int, writable: bool

@@ -46,6 +46,12 @@ impl Span {
         Self { start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 
+    /// Whether the two share an offset.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+
     /// First offset of the range.
     #[must_use]
     pub fn start(self) -> WindowOffset {

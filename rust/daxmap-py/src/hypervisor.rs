@@ -93,6 +93,10 @@ impl Backend for PyBackend {
         None
     }
 
+    fn vmas_of_window(&self) -> u64 {
+        0
+    }
+
     /// The VMM's VMAs are its own affair; but the book must not grow without end either.
     fn vmas_per_mapping(&self) -> u64 {
         1

@@ -7,9 +7,8 @@ use crate::error::{raise, raise_open};
 use crate::logging::refresh_level;
 use crate::values::{DaxStats, MappingInfo, RemoveResult};
 use daxmap_core::{Error, FileOffset, GuestAddress, Mapper, Options, WindowOffset};
-use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyIterator, PyList, PyMemoryView, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,7 +51,7 @@ impl DaxMapper {
 #[pymethods]
 impl DaxMapper {
     #[new]
-    #[pyo3(signature = (base, size, backend, *, readonly = false, max_mappings = None))]
+    #[pyo3(signature = (base, size, backend, *, readonly = false, max_mappings = None, prefault = false))]
     fn new(
         py: Python<'_>,
         base: u64,
@@ -60,8 +59,9 @@ impl DaxMapper {
         backend: AnyBackend,
         readonly: bool,
         max_mappings: Option<u64>,
+        prefault: bool,
     ) -> PyResult<Self> {
-        let options = Options { readonly, max_mappings };
+        let options = Options { readonly, max_mappings, prefault };
         let callbacks = Mutex::new(backend.callbacks());
         let open = || Mapper::new(GuestAddress(base), size, options, |window| backend.attach(window, readonly));
         let mapper = py.detach(open).map_err(raise_open)?;
@@ -117,9 +117,10 @@ impl DaxMapper {
     }
 
     /// The data is copied first: another thread may change the buffer while the interpreter is released.
-    fn write(&self, py: Python<'_>, guest_address: u64, data: PyBuffer<u8>) -> PyResult<()> {
-        let data = data.to_vec(py)?;
-        self.detached(py, |mapper| mapper.write(GuestAddress(guest_address), &data))
+    fn write(&self, py: Python<'_>, guest_address: u64, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let copy = PyMemoryView::from(data)?.call_method0("tobytes")?.cast_into::<PyBytes>()?;
+        let data = copy.as_bytes();
+        self.detached(py, |mapper| mapper.write(GuestAddress(guest_address), data))
     }
 
     fn stats(&self) -> DaxStats {

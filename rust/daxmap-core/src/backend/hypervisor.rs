@@ -139,6 +139,10 @@ impl<H: Hypervisor> Backend for HypervisorBackend<H> {
         None
     }
 
+    fn vmas_of_window(&self) -> u64 {
+        0
+    }
+
     fn vmas_per_mapping(&self) -> u64 {
         1
     }

@@ -9,6 +9,8 @@ mod host_window;
 mod kvm;
 #[cfg(target_os = "linux")]
 mod region;
+#[cfg(target_os = "linux")]
+mod slots;
 
 pub use hvf::{FRAMEWORK, Hvf};
 pub use hypervisor::{Access, Hypervisor, HypervisorBackend};
@@ -35,6 +37,8 @@ pub struct Placement {
     pub file_offset: FileOffset,
     /// Whether the guest may store to it.
     pub writable: bool,
+    /// Whether the pages are to be brought in now, if that can be done; never for a writable mapping.
+    pub prefault: bool,
 }
 
 /// What a backend did when it could not do what it was asked.
@@ -55,6 +59,9 @@ pub enum Failure {
 pub trait Backend: Debug + Send {
     /// Where the window lies in this process, if it is one range of host addresses.
     fn host_address(&self) -> Option<usize>;
+
+    /// How many VMAs of this process the window has without mappings, at most.
+    fn vmas_of_window(&self) -> u64;
 
     /// How many VMAs of this process a mapping may cost.
     fn vmas_per_mapping(&self) -> u64;

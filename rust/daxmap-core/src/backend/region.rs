@@ -1,10 +1,12 @@
 //! One range of host addresses that is the window: reserved once, files placed in it by `MAP_FIXED`.
 
+use super::slots::Slots;
 use super::{Backend, Failure, Placement};
 use crate::addr::{Span, WindowOffset};
+use crate::budget::Budget;
 use crate::error::OpenError;
 use crate::refusal::Refusal;
-use crate::sys::{Errno, FileRange, Reservation, Shown, all_shown};
+use crate::sys::{Errno, FileRange, HoleKind, Reservation, Shown, all_shown};
 use crate::table::Mapping;
 use crate::window::Window;
 use std::collections::BTreeSet;
@@ -17,13 +19,20 @@ const ALIGNMENT: usize = 2 << 20;
 /// The addresses a process can have: 47 bits on `x86_64` (`Documentation/arch/x86/x86_64/mm.rst`), 48 elsewhere.
 const ADDRESS_SPACE: u64 = 1 << if cfg!(target_arch = "x86_64") { 47 } else { 48 };
 
+/// How much of what is left of the process's VMAs a window may take so that its holes don't merge: a quarter.
+const SHARE_OF_BUDGET: u64 = 4;
+
 /// The window's host addresses, as whoever has them works on them.
 #[derive(Debug)]
 pub(super) struct Region {
     reservation: Reservation,
+    window: Window,
+    /// `None` where holes merge: in windows with too many slots for a VMA each.
+    slots: Option<Slots>,
     /// Devices of which a file was mapped already, and how: a mapping of another may fail in ways that hurt.
     proven: BTreeSet<(u64, bool)>,
-    abandoned: bool,
+    /// Where memory of others may lie.
+    abandoned: Option<Span>,
 }
 
 impl Region {
@@ -32,11 +41,32 @@ impl Region {
         let length = usize::try_from(size).ok().filter(|_| size < ADDRESS_SPACE).ok_or_else(|| {
             OpenError::Invalid(format!("window size {size:#x} is larger than a process's address space"))
         })?;
-        let reservation = Reservation::new(length, ALIGNMENT).map_err(|errno| OpenError::Refused {
+        let refused = |errno| OpenError::Refused {
             what: format!("reserving {size:#x} bytes of addresses for the window"),
             errno,
-        })?;
-        Ok(Self { reservation, proven: BTreeSet::new(), abandoned: false })
+        };
+        let reservation = Reservation::new(length, ALIGNMENT).map_err(refused)?;
+        let mut region = Self { reservation, window: *window, slots: None, proven: BTreeSet::new(), abandoned: None };
+        if Slots::count(size) <= Budget::of_process().left() / SHARE_OF_BUDGET {
+            region.keep_holes_apart();
+        }
+        Ok(region)
+    }
+
+    /// From now on, the holes of neighbouring slots don't merge.
+    fn keep_holes_apart(&mut self) {
+        let slots = self.slots.insert(Slots::new(self.window.size()));
+        for slot in slots.odd() {
+            if self.clear(slot, &[]).is_err() {
+                // No VMA to be had: the window works as well without.
+                self.slots = None;
+                return;
+            }
+        }
+    }
+
+    fn vmas(&self) -> u64 {
+        if self.slots.is_some() { Slots::count(self.window.size()) } else { 1 }
     }
 
     pub(super) fn address(&self) -> usize {
@@ -59,12 +89,30 @@ impl Region {
             .map_err(|errno| self.settle(span, errno.into(), [(range, before)]))
     }
 
+    fn populate(&mut self, span: Span) {
+        if let Ok(range) = self.range(span) {
+            self.reservation.populate(span.start().0, range.len());
+        }
+    }
+
     fn clear(&mut self, span: Span, mappings: &[Mapping]) -> Result<(), Failure> {
+        let kind = self.slots.as_ref().map_or(HoleKind::Plain, |slots| slots.kind(span));
         let length = self.range(span)?.len();
-        self.reservation.clear(span.start().0, length).map_err(|errno| {
+        self.reservation.clear(span.start().0, length, kind).map_err(|errno| {
             let before = self.expectation(span, mappings);
             self.settle(span, Refusal::io(errno), before)
-        })
+        })?;
+        let Some(slots) = &mut self.slots else { return Ok(()) };
+        for part in slots.cleared(span) {
+            let range = self.range(part)?;
+            if let Err(errno) = self.reservation.clear(part.start().0, range.len(), HoleKind::Distinct) {
+                // A hole it is, of whichever kind, or the region is lost.
+                if let gave_up @ Failure::GaveUp(_) = self.settle(part, Refusal::io(errno), [(range, Shown::Hole)]) {
+                    return Err(gave_up);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Finds out, and mends, what an `mmap` left that failed over `span`, where `before` was shown.
@@ -83,7 +131,7 @@ impl Region {
         } else if all_shown(before) {
             Failure::Refused(cause)
         } else {
-            self.abandoned = true;
+            self.abandoned = Some(span);
             Failure::GaveUp(cause)
         }
     }
@@ -105,7 +153,11 @@ impl Region {
         expected
     }
 
+    /// The host addresses of `span`, unless others may have memory there.
     fn range(&self, span: Span) -> Result<Range<usize>, Failure> {
+        if self.abandoned.is_some_and(|abandoned| abandoned.overlaps(span)) {
+            return Err(Failure::Refused(Errno(libc::EIO).into()));
+        }
         let length = usize::try_from(span.length()).map_err(|_| Failure::Refused(Errno(libc::EINVAL).into()))?;
         self.reservation.range().part(span.start().0, length).map_err(|errno| Failure::Refused(errno.into()))
     }
@@ -113,7 +165,7 @@ impl Region {
     /// Frees the addresses, unless something that is not the window's may lie there. The caller has made sure that no
     /// guest reaches them.
     pub(super) fn release(self) -> Result<(), Errno> {
-        if self.abandoned {
+        if self.abandoned.is_some() {
             return Err(Errno(libc::EIO));
         }
         self.reservation.release()
@@ -149,6 +201,10 @@ impl Backend for RegionBackend {
         Some(self.region.address())
     }
 
+    fn vmas_of_window(&self) -> u64 {
+        self.region.vmas()
+    }
+
     /// Its own, and the hole that it splits off.
     fn vmas_per_mapping(&self) -> u64 {
         2
@@ -159,7 +215,11 @@ impl Backend for RegionBackend {
     }
 
     fn map(&mut self, placement: &Placement) -> Result<(), Failure> {
-        self.region.place(placement, Shown::Hole)
+        self.region.place(placement, Shown::Hole)?;
+        if placement.prefault {
+            self.region.populate(placement.span);
+        }
+        Ok(())
     }
 
     fn upgrade(&mut self, placement: &Placement) -> Result<(), Failure> {

@@ -24,9 +24,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// VMAs of a window that shows nothing.
-const VMAS_PER_WINDOW: u64 = 1;
-
 /// What a mapper may do.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -34,6 +31,8 @@ pub struct Options {
     pub readonly: bool,
     /// Live mappings allowed at once, in place of this mapper's part in [`Budget::of_process`].
     pub max_mappings: Option<u64>,
+    /// Brings the pages of read-only mappings in when they are set up, where the backend can.
+    pub prefault: bool,
 }
 
 /// The mappings of one share's DAX window. All methods may be called from many threads.
@@ -43,6 +42,7 @@ pub struct Mapper {
     host_address: Option<usize>,
     counters: Counters,
     budget: &'static Budget,
+    vmas_of_window: u64,
     vmas_per_mapping: u64,
     guard: ForkGuard,
     limiter: Mutex<Limiter>,
@@ -82,7 +82,8 @@ impl Mapper {
         let guard = ForkGuard::new()?;
         let backend = attach(&window)?;
         let budget = Budget::of_process();
-        budget.charge_regardless(VMAS_PER_WINDOW);
+        let vmas_of_window = backend.vmas_of_window();
+        budget.charge_regardless(vmas_of_window);
         let host_address = backend.host_address();
         let vmas_per_mapping = backend.vmas_per_mapping();
         let open = Open { table: Table::default(), backend, notes: Vec::new(), gave_up: false };
@@ -92,6 +93,7 @@ impl Mapper {
             host_address,
             counters: Counters::new(),
             budget,
+            vmas_of_window,
             vmas_per_mapping,
             guard,
             limiter: Mutex::new(Limiter::new(Instant::now())),

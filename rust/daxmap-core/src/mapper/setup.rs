@@ -44,7 +44,8 @@ impl Mapper {
                 return Err(Error::ReadOnlyMapper);
             }
             let file = regular_file(fd)?;
-            let placement = Placement { span, fd, file, file_offset, writable };
+            let prefault = self.options.prefault && !writable;
+            let placement = Placement { span, fd, file, file_offset, writable, prefault };
             let what = self.locked(|open| match open.table.overlap(span) {
                 None => self.set_up(open, &placement),
                 Some(live) if upgrades(&placement, live) => self.upgrade(open, &placement),
@@ -133,7 +134,7 @@ fn regular_file(fd: RawFd) -> Result<FileId> {
 
 impl From<&Placement> for Mapping {
     fn from(placement: &Placement) -> Self {
-        let Placement { span, file_offset, file, writable, fd: _ } = *placement;
+        let Placement { span, file_offset, file, writable, .. } = *placement;
         Self { span, file_offset, file, writable }
     }
 }

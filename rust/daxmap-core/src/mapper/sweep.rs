@@ -1,6 +1,6 @@
 //! Taking all mappings away: reset, drain, and the window that was given up.
 
-use super::{Mapper, Open, VMAS_PER_WINDOW};
+use super::{Mapper, Open};
 use crate::LOG_TARGET;
 use crate::error::{Error, Result};
 use crate::stats::Departure;
@@ -59,6 +59,10 @@ impl Mapper {
     /// Sweeps and closes, under the lock. Returns what to log after it.
     pub(super) fn close(&self, state: &mut Option<Open>) -> Vec<String> {
         let Some(mut open) = state.take() else { return Vec::new() };
+        if open.table.len() == 0 && open.backend.unmaps_many() {
+            // Only to merge the window's holes, which the VMM may keep for long. They stay holes if it fails.
+            let _ = open.backend.unmap(self.window.whole(), &[]);
+        }
         self.sweep(&mut open);
         let leaked: Vec<Mapping> = open.table.iter().copied().collect();
         for mapping in leaked {
@@ -69,7 +73,7 @@ impl Mapper {
         if let Err(refusal) = backend.close() {
             notes.push(refusal.to_string());
         }
-        self.budget.give_back(VMAS_PER_WINDOW);
+        self.budget.give_back(self.vmas_of_window);
         // Only now: who sees the flag may destroy the VM.
         self.closed.store(true, Ordering::Release);
         notes

@@ -28,7 +28,7 @@ pub use range::HostRange;
 pub(crate) use {
     kvm::Memslot,
     maps::{Shown, all_shown},
-    reservation::Reservation,
+    reservation::{HoleKind, Reservation},
 };
 
 use std::fmt;

@@ -23,13 +23,30 @@ pub(crate) struct Reservation {
     range: HostRange,
 }
 
-const HOLE: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+/// Two kinds of holes, alike but that the kernel does not merge one with the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HoleKind {
+    Plain,
+    Distinct,
+}
+
+impl HoleKind {
+    /// `MAP_NORESERVE` says nothing about memory that can't be accessed; but it is kept in the VMA's flags, and VMAs of
+    /// different flags don't merge (`is_mergeable_vma` of mm/vma.c).
+    fn flags(self) -> i32 {
+        let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        match self {
+            Self::Plain => anonymous | libc::MAP_NORESERVE,
+            Self::Distinct => anonymous,
+        }
+    }
+}
 
 impl Reservation {
     /// Reserves `length` bytes at a multiple of `alignment`, a power of two and a multiple of the page size.
     pub(crate) fn new(length: usize, alignment: usize) -> Result<Self, Errno> {
         let wider = length.checked_add(alignment).ok_or(Errno(libc::ENOMEM))?;
-        let range = HostRange::map(wider, libc::PROT_NONE, HOLE, -1, 0)?;
+        let range = HostRange::map(wider, libc::PROT_NONE, HoleKind::Plain.flags(), -1, 0)?;
         Ok(Self { range: range.trim(alignment, length) })
     }
 
@@ -41,14 +58,21 @@ impl Reservation {
         self.map(offset, file.length, protection(writable), flags, file.fd, file.offset()?)
     }
 
+    /// Brings the pages of a read-only mapping in now (`MADV_POPULATE_READ`, Linux 5.14), as far as they can be had.
+    pub(crate) fn populate(&mut self, offset: u64, length: usize) {
+        let Ok(part) = self.range.part(offset, length) else { return };
+        // SAFETY: the part lies in the reservation; the advice changes no byte of it. What it can't bring in, it leaves.
+        unsafe { libc::madvise(part.start as *mut _, part.len(), libc::MADV_POPULATE_READ) };
+    }
+
     /// Makes `[offset, offset + length)` a hole, in place of whatever was there. On failure, as [`Self::place`].
-    pub(crate) fn clear(&mut self, offset: u64, length: usize) -> Result<(), Errno> {
-        self.map(offset, length, libc::PROT_NONE, HOLE | libc::MAP_FIXED, -1, 0)
+    pub(crate) fn clear(&mut self, offset: u64, length: usize, kind: HoleKind) -> Result<(), Errno> {
+        self.map(offset, length, libc::PROT_NONE, kind.flags() | libc::MAP_FIXED, -1, 0)
     }
 
     /// Makes `[offset, offset + length)` a hole if nothing at all is there: EEXIST otherwise.
     pub(crate) fn refill(&mut self, offset: u64, length: usize) -> Result<(), Errno> {
-        self.map(offset, length, libc::PROT_NONE, HOLE | libc::MAP_FIXED_NOREPLACE, -1, 0)
+        self.map(offset, length, libc::PROT_NONE, HoleKind::Plain.flags() | libc::MAP_FIXED_NOREPLACE, -1, 0)
     }
 
     fn map(
@@ -101,7 +125,7 @@ mod tests {
     fn refuses_ranges_outside() {
         let mut reservation = Reservation::new(4 * PAGE, PAGE).unwrap();
         for (offset, length) in [(4 * PAGE, PAGE), (3 * PAGE, 2 * PAGE), (usize::MAX - PAGE + 1, 2 * PAGE)] {
-            assert_eq!(reservation.clear(offset as u64, length), Err(Errno(libc::EINVAL)));
+            assert_eq!(reservation.clear(offset as u64, length, HoleKind::Plain), Err(Errno(libc::EINVAL)));
         }
         reservation.release().unwrap();
     }
@@ -136,7 +160,7 @@ mod tests {
             "past the end of the file"
         );
         assert_eq!(reservation.refill(PAGE as u64, PAGE), Err(Errno(libc::EEXIST)));
-        reservation.clear(PAGE as u64, 2 * PAGE).unwrap();
+        reservation.clear(PAGE as u64, 2 * PAGE, HoleKind::Distinct).unwrap();
         assert_eq!(reservation.range().read(PAGE as u64, &mut byte), Err(Errno(libc::EFAULT)), "a hole");
         reservation.release().unwrap();
     }
