@@ -52,6 +52,16 @@ pub enum Failure {
     GaveUp(Refusal),
 }
 
+impl Failure {
+    /// Why.
+    #[must_use]
+    pub fn cause(&self) -> &Refusal {
+        match self {
+            Self::Refused(cause) | Self::Emptied(cause) | Self::GaveUp(cause) => cause,
+        }
+    }
+}
+
 /// Makes mappings visible to one guest.
 ///
 /// The mapper calls one method at a time, under its lock, with spans that it has checked: inside the window,

@@ -47,22 +47,19 @@ impl Region {
         };
         let reservation = Reservation::new(length, ALIGNMENT).map_err(refused)?;
         let mut region = Self { reservation, window: *window, slots: None, proven: BTreeSet::new(), abandoned: None };
-        if Slots::count(size) <= Budget::of_process().left() / SHARE_OF_BUDGET {
-            region.keep_holes_apart();
+        let apart = Slots::count(size) <= Budget::of_process().left() / SHARE_OF_BUDGET;
+        if apart && region.keep_holes_apart().is_err() {
+            // Nobody points at it yet: should the host keep it, a range of addresses is all that is lost.
+            let _ = region.release();
+            return Err(refused(Errno(libc::ENOMEM)));
         }
         Ok(region)
     }
 
     /// From now on, the holes of neighbouring slots don't merge.
-    fn keep_holes_apart(&mut self) {
+    fn keep_holes_apart(&mut self) -> Result<(), Failure> {
         let slots = self.slots.insert(Slots::new(self.window.size()));
-        for slot in slots.odd() {
-            if self.clear(slot, &[]).is_err() {
-                // No VMA to be had: the window works as well without.
-                self.slots = None;
-                return;
-            }
-        }
+        slots.odd().try_for_each(|slot| self.clear(slot, &[]))
     }
 
     fn vmas(&self) -> u64 {

@@ -9,7 +9,7 @@ mod sweep;
 pub use remove::BatchResult;
 
 use crate::LOG_TARGET;
-use crate::addr::GuestAddress;
+use crate::addr::{GuestAddress, Span};
 use crate::backend::{Backend, Failure};
 use crate::budget::Budget;
 use crate::error::{Error, OpenError, Result};
@@ -23,6 +23,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+/// The most characters of a log record.
+const MAX_RECORD: usize = 1000;
 
 /// What a mapper may do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -172,10 +175,11 @@ impl Mapper {
         let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
         let admitted = limiter.admit(Instant::now());
         drop(limiter);
-        match admitted {
-            Some(0) => log::warn!(target: LOG_TARGET, "{text}"),
-            Some(more) => log::warn!(target: LOG_TARGET, "{text} ({more} earlier warnings held back)"),
-            None => {}
+        let Some(held_back) = admitted else { return };
+        let text = printable(&text.to_string());
+        match held_back {
+            0 => log::warn!(target: LOG_TARGET, "{text}"),
+            more => log::warn!(target: LOG_TARGET, "{text} ({more} earlier warnings held back)"),
         }
     }
 
@@ -229,6 +233,44 @@ impl Mapper {
             }
         }
         Ok(())
+    }
+}
+
+/// One line of bounded length. What a VMM's own code says may hold what a guest wrote, a file's name say.
+fn printable(text: &str) -> String {
+    let mut line = String::new();
+    for character in text.chars().take(MAX_RECORD) {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    if text.chars().nth(MAX_RECORD).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+impl Open {
+    /// Has many mappings unmapped in one call, if the backend can. Where not, each has to be tried on its own.
+    fn unmap_many(&mut self, span: Span, mappings: &[Mapping]) -> bool {
+        if !self.backend.unmaps_many() {
+            return false;
+        }
+        match self.backend.unmap(span, mappings) {
+            Ok(()) => true,
+            Err(Failure::Emptied(cause)) => {
+                self.notes.push(format!("range {span} was unmapped with difficulty: {cause}"));
+                true
+            }
+            Err(Failure::Refused(_)) => false,
+            Err(Failure::GaveUp(cause)) => {
+                self.notes.push(Error::GaveUp { span, cause }.to_string());
+                self.gave_up = true;
+                false
+            }
+        }
     }
 }
 

@@ -98,8 +98,7 @@ impl Mapper {
 
     fn remove_run(&self, open: &mut Open, run: Run, failed: &mut Vec<(usize, Error)>) {
         let Some(span) = run.span else { return };
-        let many = run.mappings.len() > 1 && open.backend.unmaps_many();
-        let as_one = many && open.backend.unmap(span, &run.mappings).is_ok();
+        let as_one = run.mappings.len() > 1 && open.unmap_many(span, &run.mappings);
         for (index, mapping) in run.indices.into_iter().zip(&run.mappings) {
             if as_one {
                 self.strike(open, mapping, Departure::Removed);

@@ -59,9 +59,9 @@ impl Mapper {
     /// Sweeps and closes, under the lock. Returns what to log after it.
     pub(super) fn close(&self, state: &mut Option<Open>) -> Vec<String> {
         let Some(mut open) = state.take() else { return Vec::new() };
-        if open.table.len() == 0 && open.backend.unmaps_many() {
+        if open.table.len() == 0 {
             // Only to merge the window's holes, which the VMM may keep for long. They stay holes if it fails.
-            let _ = open.backend.unmap(self.window.whole(), &[]);
+            open.unmap_many(self.window.whole(), &[]);
         }
         self.sweep(&mut open);
         let leaked: Vec<Mapping> = open.table.iter().copied().collect();
@@ -85,7 +85,7 @@ impl Mapper {
         if mappings.is_empty() {
             return;
         }
-        if open.backend.unmaps_many() && open.backend.unmap(self.window.whole(), &mappings).is_ok() {
+        if open.unmap_many(self.window.whole(), &mappings) {
             open.table.clear();
             let bytes = mappings.iter().map(|mapping| mapping.span.length()).sum();
             let count = mappings.len() as u64;
