@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[pyclass(frozen, weakref, module = "daxmap")]
 pub(crate) struct DaxMapper {
     mapper: Mapper,
+    /// Whether the backend calls Python at all.
+    calls_back: bool,
     /// The methods that the backend calls, for the garbage collector, and for what they leave to raise.
     callbacks: Mutex<Option<Arc<Callbacks>>>,
 }
@@ -32,6 +34,9 @@ impl DaxMapper {
     }
 
     fn pending(&self) -> Option<PyErr> {
+        if !self.calls_back {
+            return None;
+        }
         self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.take_pending()
     }
 
@@ -62,10 +67,10 @@ impl DaxMapper {
         prefault: bool,
     ) -> PyResult<Self> {
         let options = Options { readonly, max_mappings, prefault };
-        let callbacks = Mutex::new(backend.callbacks());
+        let callbacks = backend.callbacks();
         let open = || Mapper::new(GuestAddress(base), size, options, |window| backend.attach(window, readonly));
         let mapper = py.detach(open).map_err(raise_open)?;
-        Ok(Self { mapper, callbacks })
+        Ok(Self { mapper, calls_back: callbacks.is_some(), callbacks: Mutex::new(callbacks) })
     }
 
     fn setup_mapping(

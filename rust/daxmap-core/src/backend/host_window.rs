@@ -4,6 +4,7 @@ use super::Backend;
 use super::region::{Region, RegionBackend};
 use crate::LOG_TARGET;
 use crate::error::{Error, OpenError, Result as MapperResult};
+use crate::refusal::Refusal;
 use crate::sys::ForkGuard;
 use crate::window::Window;
 use std::fmt;
@@ -50,12 +51,32 @@ impl Drop for Shared {
         if self.guard.is_child() {
             return;
         }
-        let phase = self.phase.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Phase::Drained(region) = phase {
-            let address = region.address();
-            log::warn!(target: LOG_TARGET, "host window at {address:#x} dropped without release(): its addresses stay reserved");
+        if let Some(warning) = self.leak() {
+            log::warn!(target: LOG_TARGET, "{warning}");
         }
     }
+}
+
+impl Shared {
+    /// Gives the addresses up for the life of the process, if there are any, and says so.
+    fn leak(&mut self) -> Option<String> {
+        let phase = self.phase.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(phase, Phase::Released) {
+            Phase::Drained(region) => {
+                let address = region.address();
+                Some(format!("host window at {address:#x} dropped without release(): its addresses stay reserved"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Keeps the region for the VMM to release; or leaks it, where the VMM has dropped its handle already. That is told of
+/// in the answer, since the caller has a lock.
+fn keep(shared: Arc<Shared>, region: Region) -> Result<(), Refusal> {
+    *shared.phase() = Phase::Drained(region);
+    let leaked = Arc::into_inner(shared).and_then(|mut shared| shared.leak());
+    leaked.map_or(Ok(()), |warning| Err(Refusal::io(warning)))
 }
 
 /// The VMM's handle of a host window: one reservation of the window's size, which a memslot of the VMM's points at.
@@ -89,10 +110,7 @@ impl HostWindow {
         let region = Region::reserve(window)?;
         *phase = Phase::InUse;
         let shared = Arc::clone(&self.shared);
-        Ok(Box::new(RegionBackend::new(region, move |region| {
-            *shared.phase() = Phase::Drained(region);
-            Ok(())
-        })))
+        Ok(Box::new(RegionBackend::new(region, move |region| keep(shared, region))))
     }
 
     /// Whether addresses are reserved for the window, by this process.

@@ -100,7 +100,7 @@ impl Region {
             self.settle(span, Refusal::io(errno), before)
         })?;
         let Some(slots) = &mut self.slots else { return Ok(()) };
-        for part in slots.cleared(span) {
+        for part in slots.cleared(span, kind).into_iter().flatten() {
             let range = self.range(part)?;
             if let Err(errno) = self.reservation.clear(part.start().0, range.len(), HoleKind::Distinct) {
                 // A hole it is, of whichever kind, or the region is lost.

@@ -49,28 +49,24 @@ impl Slots {
         if distinct { HoleKind::Distinct } else { HoleKind::Plain }
     }
 
-    /// Notes that `span` is a hole of the kind that [`Self::kind`] said. What is returned has to be made distinct again:
-    /// the parts of `span` in slots whose other holes are.
-    pub(super) fn cleared(&mut self, span: Span) -> impl Iterator<Item = Span> + use<> {
-        let kind = self.kind(span);
+    /// Notes that `span` is a hole now, of the kind that [`Self::kind`] said. What is returned has to be made distinct
+    /// again: the parts of `span` in slots whose other holes are.
+    pub(super) fn cleared(&mut self, span: Span, kind: HoleKind) -> [Option<Span>; 2] {
         let (first, last) = slots_of(span);
         let mut mixed = [None, None];
         for slot in first..=last {
             let Some(whole) = slot_span(slot, self.size) else { continue };
-            let start = whole.start().max(span.start());
-            let end = whole.end().min(span.end());
-            let part = Span::new(start, end.0.saturating_sub(start.0));
-            let distinct = usize::try_from(slot).ok().and_then(|slot| self.distinct.get_mut(slot));
-            if let Some(distinct) = distinct {
-                if part == Some(whole) {
-                    *distinct = kind == HoleKind::Distinct;
-                } else if *distinct && kind == HoleKind::Plain {
-                    mixed.rotate_left(1);
-                    mixed[1] = part;
-                }
+            let part = whole.intersection(span);
+            let Some(distinct) = usize::try_from(slot).ok().and_then(|slot| self.distinct.get_mut(slot)) else {
+                continue;
+            };
+            if part == Some(whole) {
+                *distinct = kind == HoleKind::Distinct;
+            } else if *distinct && kind == HoleKind::Plain {
+                mixed[usize::from(slot != first)] = part; // only the first and the last slot are covered in part
             }
         }
-        mixed.into_iter().flatten()
+        mixed
     }
 
     fn is_distinct(&self, slot: u64) -> bool {
@@ -100,7 +96,7 @@ mod tests {
     fn laid(size: u64) -> Slots {
         let mut slots = Slots::new(size);
         for odd in slots.odd() {
-            assert_eq!(slots.cleared(odd).count(), 0);
+            assert_eq!(slots.cleared(odd, HoleKind::Distinct), [None, None]);
         }
         slots
     }
@@ -116,7 +112,7 @@ mod tests {
     #[test]
     fn many_slots_at_once_become_plain() {
         let mut slots = laid(4 * SLOT);
-        assert_eq!(slots.cleared(span(0, 4 * SLOT)).count(), 0);
+        assert_eq!(slots.cleared(span(0, 4 * SLOT), HoleKind::Plain), [None, None]);
         assert_eq!(slots.kind(span(SLOT + 4096, 4096)), HoleKind::Plain);
         assert_eq!(slots.kind(span(SLOT, SLOT)), HoleKind::Distinct, "until the slot is used again");
     }
@@ -126,9 +122,9 @@ mod tests {
         let mut slots = laid(6 * SLOT);
         let ends = span(SLOT + 4096, 2 * SLOT); // of slots 1 and 3, and all of 2
         assert_eq!(slots.kind(ends), HoleKind::Plain);
-        let mixed: Vec<_> = slots.cleared(ends).collect();
-        assert_eq!(mixed, [span(SLOT + 4096, SLOT - 4096), span(3 * SLOT, 4096)]);
-        let mixed: Vec<_> = slots.cleared(span(4096, SLOT)).collect();
-        assert_eq!(mixed, [span(SLOT, 4096)]);
+        let mixed = slots.cleared(ends, HoleKind::Plain);
+        assert_eq!(mixed, [Some(span(SLOT + 4096, SLOT - 4096)), Some(span(3 * SLOT, 4096))]);
+        let mixed = slots.cleared(span(4096, SLOT), HoleKind::Plain);
+        assert_eq!(mixed, [None, Some(span(SLOT, 4096))]);
     }
 }

@@ -9,7 +9,7 @@ mod sweep;
 pub use remove::BatchResult;
 
 use crate::LOG_TARGET;
-use crate::addr::{GuestAddress, Span};
+use crate::addr::{GuestAddress, Span, WindowOffset};
 use crate::backend::{Backend, Failure};
 use crate::budget::Budget;
 use crate::error::{Error, OpenError, Result};
@@ -197,7 +197,9 @@ impl Mapper {
             notes.extend(self.close(&mut state));
         }
         drop(state);
-        self.emit(notes);
+        if !notes.is_empty() {
+            self.emit(notes);
+        }
         answer
     }
 
@@ -210,28 +212,45 @@ impl Mapper {
     /// Strikes a mapping from the book.
     fn strike(&self, open: &mut Open, mapping: &Mapping, how: Departure) {
         open.table.remove(mapping.span.start());
+        self.departed(mapping, how);
+    }
+
+    /// Counts a mapping that has left the book.
+    fn departed(&self, mapping: &Mapping, how: Departure) {
         self.counters.departed(how, 1, mapping.span.length());
         if !matches!(how, Departure::Leaked) {
             self.budget.give_back(self.vmas_per_mapping);
         }
     }
 
-    /// Has one mapping unmapped and strikes it as `how`. An error says what became of it instead.
-    fn unmap(&self, open: &mut Open, mapping: &Mapping, how: Departure) -> Result<()> {
+    /// Has the mapping that starts at `offset`, if `check` lets it, unmapped and struck as `how`. An error says what
+    /// became of it instead.
+    fn unmap(
+        &self,
+        open: &mut Open,
+        offset: WindowOffset,
+        how: Departure,
+        check: impl FnOnce(&Mapping) -> Result<()>,
+    ) -> Result<()> {
+        let entry = open.table.entry(offset).ok_or(Error::NoMapping { offset })?;
+        let mapping = *entry.get();
+        check(&mapping)?;
         let span = mapping.span;
-        match open.backend.unmap(span, std::slice::from_ref(mapping)) {
-            Ok(()) => self.strike(open, mapping, how),
+        match open.backend.unmap(span, std::slice::from_ref(&mapping)) {
+            Ok(()) => {}
             Err(Failure::Emptied(cause)) => {
                 open.notes.push(format!("range {span} was unmapped with difficulty: {cause}"));
-                self.strike(open, mapping, how);
             }
             Err(Failure::Refused(cause)) => return Err(Error::UnmapRefused { span, cause }),
             Err(Failure::GaveUp(cause)) => {
                 open.gave_up = true;
-                self.strike(open, mapping, Departure::Lost);
+                entry.remove();
+                self.departed(&mapping, Departure::Lost);
                 return Err(Error::GaveUp { span, cause });
             }
         }
+        entry.remove();
+        self.departed(&mapping, how);
         Ok(())
     }
 }

@@ -57,8 +57,7 @@ impl Mapper {
     }
 
     fn remove_one(&self, open: &mut Open, offset: WindowOffset, length: u64) -> Result<()> {
-        let mapping = find(open, offset, length)?;
-        self.unmap(open, &mapping, Departure::Removed)
+        self.unmap(open, offset, Departure::Removed, |mapping| check_length(mapping, length))
     }
 
     fn remove_in_runs(&self, open: &mut Open, entries: &[(WindowOffset, u64)]) -> Vec<(usize, Error)> {
@@ -102,7 +101,7 @@ impl Mapper {
         for (index, mapping) in run.indices.into_iter().zip(&run.mappings) {
             if as_one {
                 self.strike(open, mapping, Departure::Removed);
-            } else if let Err(error) = self.unmap(open, mapping, Departure::Removed) {
+            } else if let Err(error) = self.unmap(open, mapping.span.start(), Departure::Removed, |_| Ok(())) {
                 failed.push((index, error));
             }
         }
@@ -124,9 +123,10 @@ impl Run {
 
 fn find(open: &Open, offset: WindowOffset, length: u64) -> Result<Mapping> {
     let mapping = open.table.starting_at(offset).ok_or(Error::NoMapping { offset })?;
-    if mapping.span.length() == length {
-        Ok(*mapping)
-    } else {
-        Err(Error::LengthDiffers { asked: length, live: mapping.span })
-    }
+    check_length(mapping, length)?;
+    Ok(*mapping)
+}
+
+fn check_length(mapping: &Mapping, asked: u64) -> Result<()> {
+    if mapping.span.length() == asked { Ok(()) } else { Err(Error::LengthDiffers { asked, live: mapping.span }) }
 }

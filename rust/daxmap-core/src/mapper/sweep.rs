@@ -94,7 +94,7 @@ impl Mapper {
             return;
         }
         for mapping in mappings {
-            if let Err(error) = self.unmap(open, &mapping, Departure::Swept) {
+            if let Err(error) = self.unmap(open, mapping.span.start(), Departure::Swept, |_| Ok(())) {
                 open.notes.push(error.to_string());
             }
         }

@@ -6,7 +6,7 @@ use std::ptr;
 
 /// A range that one `mmap` made, and that nobody else has.
 ///
-/// It is never freed by a drop, since a guest may still reach it: only [`HostRange::release`] frees it.
+/// It is never freed by a drop, since a guest may still reach it: only `release` frees it.
 #[derive(Debug)]
 pub struct HostRange {
     start: usize,
