@@ -6,7 +6,7 @@ use pyo3::exceptions::{PyAttributeError, PyException, PyOSError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt};
 use pyo3::{PyTraverseError, PyVisit};
-use std::sync::{Mutex, PoisonError};
+use std::cell::RefCell;
 
 /// The methods of a hypervisor or a backend that is a Python object.
 ///
@@ -16,8 +16,17 @@ pub(crate) struct Callbacks {
     map: Py<PyAny>,
     unmap: Py<PyAny>,
     protect: Option<Py<PyAny>>,
-    /// A `KeyboardInterrupt`, `SystemExit` and the like: it goes on its way once the mapper is done.
-    pending: Mutex<Option<PyErr>>,
+}
+
+thread_local! {
+    /// A `KeyboardInterrupt`, `SystemExit` and the like, that a callback on this thread raised: it goes on its way once
+    /// the mapper is done.
+    static PENDING: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// What this thread has to raise, whatever the mapper answered.
+pub(crate) fn take_pending() -> Option<PyErr> {
+    PENDING.take()
 }
 
 /// Which of the methods.
@@ -35,7 +44,6 @@ impl Callbacks {
             map: required(object, "map")?,
             unmap: required(object, "unmap")?,
             protect: method(object, "protect")?,
-            pending: Mutex::new(None),
         })
     }
 
@@ -64,9 +72,9 @@ impl Callbacks {
                 Err(error) => {
                     // Whether or not it could be undone, the first exception is the one to tell of.
                     if let Err(second) = undo(py, self) {
-                        self.keep_if_urgent(py, second);
+                        keep_if_urgent(py, second);
                     }
-                    Err(self.refusal(py, error, keeps_errno))
+                    Err(refusal(py, error, keeps_errno))
                 }
             }
         })
@@ -86,33 +94,30 @@ impl Callbacks {
         callable.call1(py, arguments)
     }
 
-    fn refusal(&self, py: Python<'_>, error: PyErr, keeps_errno: bool) -> Refusal {
-        let Some(error) = self.keep_if_urgent(py, error) else {
-            return Refusal::io("a callback was interrupted");
-        };
-        let errno = keeps_errno.then(|| errno_of(py, &error)).flatten();
-        Refusal::new(Errno(errno.unwrap_or(libc::EIO)), error)
-    }
-
-    /// Keeps what is no `Exception` for later; gives back what is.
-    fn keep_if_urgent(&self, py: Python<'_>, error: PyErr) -> Option<PyErr> {
-        if error.is_instance_of::<PyException>(py) {
-            return Some(error);
-        }
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        None
-    }
-
-    /// What has to be raised, whatever the mapper answered.
-    pub(crate) fn take_pending(&self) -> Option<PyErr> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.map)?;
         visit.call(&self.unmap)?;
         self.protect.as_ref().map_or(Ok(()), |protect| visit.call(protect))
     }
+}
+
+fn refusal(py: Python<'_>, error: PyErr, keeps_errno: bool) -> Refusal {
+    let Some(error) = keep_if_urgent(py, error) else {
+        return Refusal::io("a callback was interrupted");
+    };
+    let errno = keeps_errno.then(|| errno_of(py, &error)).flatten();
+    Refusal::new(Errno(errno.unwrap_or(libc::EIO)), error)
+}
+
+/// Keeps what is no `Exception` for later, the first of several; gives back what is.
+fn keep_if_urgent(py: Python<'_>, error: PyErr) -> Option<PyErr> {
+    if error.is_instance_of::<PyException>(py) {
+        return Some(error);
+    }
+    PENDING.with_borrow_mut(|pending| {
+        pending.get_or_insert(error);
+    });
+    None
 }
 
 fn accepted(answer: &Bound<'_, PyAny>) -> Result<(), Refusal> {

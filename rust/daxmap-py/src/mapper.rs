@@ -1,7 +1,7 @@
 //! `daxmap.DaxMapper`.
 
 use crate::backend::{AnyBackend, warn_of_resource};
-use crate::callbacks::Callbacks;
+use crate::callbacks::{Callbacks, take_pending};
 use crate::convert::Fd;
 use crate::error::{raise, raise_open};
 use crate::logging::refresh_level;
@@ -18,7 +18,7 @@ pub(crate) struct DaxMapper {
     mapper: Mapper,
     /// Whether the backend calls Python at all.
     calls_back: bool,
-    /// The methods that the backend calls, for the garbage collector, and for what they leave to raise.
+    /// The methods that the backend calls, for the garbage collector.
     callbacks: Mutex<Option<Arc<Callbacks>>>,
 }
 
@@ -34,10 +34,7 @@ impl DaxMapper {
     }
 
     fn pending(&self) -> Option<PyErr> {
-        if !self.calls_back {
-            return None;
-        }
-        self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.take_pending()
+        if self.calls_back { take_pending() } else { None }
     }
 
     /// Drains with a warning, if nobody did before.

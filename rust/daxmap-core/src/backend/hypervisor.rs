@@ -180,7 +180,7 @@ impl<H: Hypervisor> Backend for HypervisorBackend<H> {
         self.hypervisor.unmap(self.guest(span), span.length()).map_err(Failure::Refused)?;
         let memory = self.memory.remove(&span.start().0);
         let freed = memory.map_or(Ok(()), |memory| memory.range.release());
-        freed.map_err(|errno| Failure::Emptied(errno.into()))
+        freed.map_err(|(_, errno)| Failure::Emptied(errno.into()))
     }
 
     fn read(&self, offset: WindowOffset, buffer: &mut [u8]) -> Result<(), Errno> {

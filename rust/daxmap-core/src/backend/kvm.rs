@@ -61,10 +61,10 @@ impl KvmWindow {
 }
 
 /// Frees the region if the guest surely lost it.
-fn close(memslot: &Memslot, region: Region) -> Result<(), Refusal> {
+fn close(memslot: &Memslot, region: Box<Region>) -> Result<(), Refusal> {
     let (slot, address) = (memslot.slot(), region.address());
     memslot
         .delete()
-        .and_then(|()| region.release())
+        .and_then(|()| region.release().map_err(|(_, errno)| errno))
         .map_err(|errno| Refusal::io(format!("host window at {address:#x} of slot {slot} stays reserved: {errno}")))
 }

@@ -36,7 +36,7 @@ pub(super) struct Region {
 }
 
 impl Region {
-    pub(super) fn reserve(window: &Window) -> Result<Self, OpenError> {
+    pub(super) fn reserve(window: &Window) -> Result<Box<Self>, OpenError> {
         let size = window.size();
         let length = usize::try_from(size).ok().filter(|_| size < ADDRESS_SPACE).ok_or_else(|| {
             OpenError::Invalid(format!("window size {size:#x} is larger than a process's address space"))
@@ -46,7 +46,8 @@ impl Region {
             errno,
         };
         let reservation = Reservation::new(length, ALIGNMENT).map_err(refused)?;
-        let mut region = Self { reservation, window: *window, slots: None, proven: BTreeSet::new(), abandoned: None };
+        let (slots, proven, abandoned) = (None, BTreeSet::new(), None);
+        let mut region = Box::new(Self { reservation, window: *window, slots, proven, abandoned });
         let apart = Slots::count(size) <= Budget::of_process().left() / SHARE_OF_BUDGET;
         if apart && region.keep_holes_apart().is_err() {
             // Nobody points at it yet: should the host keep it, a range of addresses is all that is lost.
@@ -159,13 +160,21 @@ impl Region {
         self.reservation.range().part(span.start().0, length).map_err(|errno| Failure::Refused(errno.into()))
     }
 
-    /// Frees the addresses, unless something that is not the window's may lie there. The caller has made sure that no
-    /// guest reaches them.
-    pub(super) fn release(self) -> Result<(), Errno> {
-        if self.abandoned.is_some() {
-            return Err(Errno(libc::EIO));
+    /// Whether memory of others may lie in it, so that it can never be freed.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.is_some()
+    }
+
+    /// Frees the addresses, unless something that is not the window's may lie there; or gives the region back. The caller
+    /// has made sure that no guest reaches them.
+    pub(super) fn release(self: Box<Self>) -> Result<(), (Box<Self>, Errno)> {
+        if self.is_abandoned() {
+            return Err((self, Errno(libc::EIO)));
         }
-        self.reservation.release()
+        let Self { reservation, window, slots, proven, abandoned } = *self;
+        reservation
+            .release()
+            .map_err(|(reservation, errno)| (Box::new(Self { reservation, window, slots, proven, abandoned }), errno))
     }
 }
 
@@ -177,12 +186,15 @@ impl From<&Mapping> for Shown {
 
 /// A region at work under a mapper. What becomes of it when the mapper closes differs from backend to backend.
 pub(super) struct RegionBackend {
-    region: Region,
-    on_close: Box<dyn FnOnce(Region) -> Result<(), Refusal> + Send>,
+    region: Box<Region>,
+    on_close: Box<dyn FnOnce(Box<Region>) -> Result<(), Refusal> + Send>,
 }
 
 impl RegionBackend {
-    pub(super) fn new(region: Region, on_close: impl FnOnce(Region) -> Result<(), Refusal> + Send + 'static) -> Self {
+    pub(super) fn new(
+        region: Box<Region>,
+        on_close: impl FnOnce(Box<Region>) -> Result<(), Refusal> + Send + 'static,
+    ) -> Self {
         Self { region, on_close: Box::new(on_close) }
     }
 }

@@ -65,7 +65,7 @@ impl Mapper {
         // An offset's second entry has to see what became of the first, so it is kept for the end.
         let mut repeated = Vec::new();
         let mut order: Vec<usize> = (0..entries.len()).collect();
-        order.sort_by_key(|index| entries.get(*index)); // stable
+        order.sort_by_key(|index| entries.get(*index).map(|(offset, _)| *offset)); // stable
         let mut run = Run::default();
         let mut previous = None;
         for index in order {

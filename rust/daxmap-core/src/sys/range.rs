@@ -80,10 +80,10 @@ impl HostRange {
         unsafe { copy::write(part.start, data) }
     }
 
-    /// Frees the addresses. The caller has made sure that no guest reaches them.
-    pub(crate) fn release(self) -> Result<(), Errno> {
+    /// Frees the addresses, or gives them back. The caller has made sure that no guest reaches them.
+    pub(crate) fn release(self) -> Result<(), (Self, Errno)> {
         // SAFETY: the range is the one that mmap made, and `self` was its only handle.
         let answer = unsafe { libc::munmap(self.start as *mut _, self.length) };
-        if answer == 0 { Ok(()) } else { Err(Errno::last()) }
+        if answer == 0 { Ok(()) } else { Err((self, Errno::last())) }
     }
 }

@@ -6,7 +6,9 @@ use std::os::fd::RawFd;
 impl FileRange {
     /// Maps the range somewhere and takes it away again: whether the file can be mapped, at no risk to any window.
     pub(crate) fn probe(&self, writable: bool) -> Result<(), Errno> {
-        HostRange::map(self.length, protection(writable), libc::MAP_SHARED, self.fd, self.offset()?)?.release()
+        HostRange::map(self.length, protection(writable), libc::MAP_SHARED, self.fd, self.offset()?)?
+            .release()
+            .map_err(|(_, errno)| errno)
     }
 }
 
@@ -97,9 +99,9 @@ impl Reservation {
         &self.range
     }
 
-    /// Frees the addresses. The caller has made sure that no guest reaches them.
-    pub(crate) fn release(self) -> Result<(), Errno> {
-        self.range.release()
+    /// Frees the addresses, or gives them back. The caller has made sure that no guest reaches them.
+    pub(crate) fn release(self) -> Result<(), (Self, Errno)> {
+        self.range.release().map_err(|(range, errno)| (Self { range }, errno))
     }
 }
 

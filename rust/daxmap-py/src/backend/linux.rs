@@ -34,7 +34,7 @@ impl HostWindowBackend {
 
 impl Drop for HostWindowBackend {
     fn drop(&mut self) {
-        if self.0.holds_addresses() {
+        if self.0.is_releasable() {
             warn_of_resource(c"HostWindowBackend dropped without release(): its addresses stay reserved");
         }
     }
