@@ -14,7 +14,7 @@ import pytest
 
 from daxmap import FUSE_NO_FH, DaxDispatcher, DaxMapper, HostWindowBackend
 from daxmap.fuse import FUSE_DESTROY, request
-from guest_requests import (
+from support.guest_requests import (
     READ_WRITE,
     SLOT,
     WHOLE_WINDOW,

@@ -15,7 +15,7 @@ import pytest
 
 from daxmap import DaxDispatcher, DaxMapper, HostWindowBackend
 from daxmap.fuse import FUSE_DESTROY, FUSE_INIT, FUSE_REMOVEMAPPING, request
-from guest_requests import (
+from support.guest_requests import (
     READ_WRITE,
     SLOT,
     UNIQUE,
@@ -225,7 +225,7 @@ def test_what_was_checked_is_what_is_done_while_another_process_writes(mapper: D
         paths[1].open("r+b") as odd,
         shared.open("r+b") as file,
         mmap.mmap(file.fileno(), 0) as memory,
-        subprocess.Popen([sys.executable, "-c", FLIPPER, shared], stdout=subprocess.PIPE) as flipper,  # noqa: S603
+        subprocess.Popen([sys.executable, "-c", FLIPPER, shared], stdout=subprocess.PIPE) as flipper,
     ):
         files = [even, odd]
         try:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from daxmap import DaxDispatcher, DaxMapper, HostWindowBackend
 from daxmap.fuse import FUSE_DESTROY, OutHeader, request
-from guest_requests import SLOT, WHOLE_WINDOW, init_request, map_request, told, unmap_request
+from support.guest_requests import SLOT, WHOLE_WINDOW, init_request, map_request, told, unmap_request
 
 SLOTS = 6
 SIZE = SLOTS * SLOT

@@ -24,7 +24,7 @@ from daxmap.fuse import (
     reply,
     request,
 )
-from guest_requests import DAX_FLAGS, SLOT, UNIQUE, init_request, map_request, unmap_request
+from support.guest_requests import DAX_FLAGS, SLOT, UNIQUE, init_request, map_request, unmap_request
 
 ASYNC_READ = 1 << 0
 SECURITY_CTX = 1 << 32

@@ -1,13 +1,23 @@
-"""A mapper that is the VMM's own, behind DaxDispatcher."""
+"""A mapper, or a hypervisor behind the mapper, that is the VMM's own."""
 
 import errno
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from daxmap import DaxDispatcher
+from daxmap import DaxDispatcher, DaxMapper, HypervisorBackend
 from daxmap.fuse import FUSE_DESTROY, request
-from guest_requests import READ_WRITE, SLOT, WHOLE_WINDOW, Opened, answer, init_request, map_request, unmap_request
+from support.guest_requests import (
+    READ_WRITE,
+    SLOT,
+    WHOLE_WINDOW,
+    Opened,
+    answer,
+    init_request,
+    map_request,
+    unmap_request,
+)
 
 NODE = 5
 
@@ -17,16 +27,12 @@ class Removed:
 
 
 class OwnMapper:
-    """Remembers its calls, and raises what it is told to."""
+    """Remembers its calls, raises what it is told to, and does not tell how many mappings it has."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.error: BaseException | None = None
-        self.live = 0
         self.result = Removed()
-
-    def __len__(self) -> int:
-        return self.live
 
     def _call(self, *call: object) -> None:
         self.calls.append(call)
@@ -59,14 +65,32 @@ def test_own_mapper_is_called(own: OwnMapper) -> None:
     assert opened.closed == 1
 
 
-def test_own_mapper_is_reset_while_it_has_mappings(own: OwnMapper) -> None:
+class TellingMapper(OwnMapper):
+    live = 0
+
+    def __len__(self) -> int:
+        return self.live
+
+
+def test_own_mapper_is_reset_with_init_and_destroy(own: OwnMapper) -> None:
     dispatcher = DaxDispatcher(own, lambda *_: 77)
-    dispatcher.handle(init_request())
-    assert own.calls == []
-    own.live = 1
     dispatcher.handle(init_request())
     dispatcher.handle(request(FUSE_DESTROY, unique=1))
     assert own.calls == [("reset",), ("reset",)]
+    dispatcher.handle(map_request(NODE, 0))
+    assert dispatcher.status().live is None
+    assert str(dispatcher.status()) == "DAX is used: SETUPMAPPING requests that succeeded: 1"
+
+
+def test_own_mapper_that_has_no_mappings_is_not_reset() -> None:
+    own = TellingMapper()
+    dispatcher = DaxDispatcher(own, lambda *_: 77)
+    dispatcher.handle(init_request())
+    assert own.calls == []
+    own.live = 3
+    dispatcher.handle(init_request())
+    assert own.calls == [("reset",)]
+    assert dispatcher.status().live == 3
 
 
 @pytest.mark.parametrize(
@@ -82,7 +106,7 @@ def test_own_mapper_is_reset_while_it_has_mappings(own: OwnMapper) -> None:
 )
 def test_exception_of_an_own_mapper_is_an_answer(own: OwnMapper, error: Exception, told_errno: int) -> None:
     dispatcher = DaxDispatcher(own, lambda *_: 77)
-    own.error, own.live = error, 1
+    own.error = error
     assert dispatcher.handle(map_request(NODE, 0)) == answer(told_errno)
     assert dispatcher.handle(unmap_request((0, SLOT))) == answer(told_errno)
     assert dispatcher.handle(unmap_request((0, WHOLE_WINDOW))) == answer(told_errno)
@@ -92,7 +116,7 @@ def test_exception_of_an_own_mapper_is_an_answer(own: OwnMapper, error: Exceptio
 def test_interrupt_of_an_own_mapper_passes_through(own: OwnMapper) -> None:
     opened = Opened(77)
     dispatcher = DaxDispatcher(own, lambda *_: opened)
-    own.error, own.live = KeyboardInterrupt(), 1
+    own.error = KeyboardInterrupt()
     for request_ in (map_request(NODE, 0), unmap_request((0, SLOT)), init_request()):
         with pytest.raises(KeyboardInterrupt):
             dispatcher.handle(request_)
@@ -105,3 +129,59 @@ def test_result_of_an_own_mapper_is_told(own: OwnMapper) -> None:
     assert dispatcher.handle(unmap_request((0, SLOT))) == answer(errno.EBUSY)
     own.result = None  # type: ignore[assignment]
     assert dispatcher.handle(unmap_request((0, SLOT))) == answer(errno.EIO)
+
+
+class OwnHypervisor:
+    """Does what it is told to when a range is mapped."""
+
+    def __init__(self, on_map: Callable[[], object]) -> None:
+        self.on_map = on_map
+
+    def map(self, *_: int) -> None:
+        self.on_map()
+
+    def unmap(self, *_: int) -> None:
+        pass
+
+
+def raising(error: BaseException) -> Callable[[], object]:
+    def on_map() -> object:
+        raise error
+
+    return on_map
+
+
+@pytest.fixture
+def fd() -> Iterator[int]:
+    with tempfile.TemporaryFile() as file:
+        yield file.fileno()
+
+
+def test_exception_of_a_hypervisor_is_eio(fd: int) -> None:
+    hypervisor = OwnHypervisor(raising(FileExistsError(errno.EEXIST, "there")))
+    with DaxMapper(0, SLOT, HypervisorBackend(hypervisor)) as mapper:
+        assert DaxDispatcher(mapper, lambda *_: fd).handle(map_request(NODE, 0)) == answer(errno.EIO)
+        assert len(mapper) == 0
+
+
+def test_interrupt_of_a_hypervisor_passes_through(fd: int) -> None:
+    hypervisor = OwnHypervisor(raising(KeyboardInterrupt()))
+    opened = Opened(fd)
+    with DaxMapper(0, SLOT, HypervisorBackend(hypervisor)) as mapper:
+        with pytest.raises(KeyboardInterrupt):
+            DaxDispatcher(mapper, lambda *_: opened).handle(map_request(NODE, 0))
+        assert (len(mapper), opened.closed) == (0, 1)
+
+
+def test_request_inside_a_callback_of_its_mapper_is_no_deadlock(fd: int) -> None:
+    inside: list[bytes | None] = []
+
+    def on_map() -> None:
+        requests = map_request(NODE, 0), unmap_request((0, SLOT)), unmap_request((0, WHOLE_WINDOW)), init_request()
+        inside.extend(dispatcher.handle(request_) for request_ in requests)
+
+    with DaxMapper(0, 2 * SLOT, HypervisorBackend(OwnHypervisor(on_map))) as mapper:
+        dispatcher = DaxDispatcher(mapper, lambda *_: fd)
+        assert dispatcher.handle(map_request(NODE, 0)) == answer(0)
+        assert inside == [answer(35), answer(35), answer(35), None]
+        assert len(mapper) == 1

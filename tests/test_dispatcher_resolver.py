@@ -10,7 +10,7 @@ import pytest
 
 from daxmap import DaxDispatcher, DaxMapper, HostWindowBackend
 from daxmap.protocols import Resolver
-from guest_requests import SLOT, Opened, answer, map_request
+from support.guest_requests import SLOT, Opened, answer, map_request
 
 NODE = 5
 

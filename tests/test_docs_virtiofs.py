@@ -11,7 +11,7 @@ import pytest
 
 from daxmap.demo.kvm import Vm
 from daxmap.fuse import InitOut, reply
-from guest_requests import SLOT, answer, init_request, map_request
+from support.guest_requests import SLOT, answer, init_request, map_request
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,7 +56,7 @@ def test_wiring_type_checks(snippet: str, tmp_path: Path) -> None:
     program = tmp_path / "vmm.py"
     program.write_text(VMM + snippet)
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(program)]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, cwd=tmp_path)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, check=False, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -126,7 +126,7 @@ def test_no_request_is_an_exception(device: Device, opcode: int, nodeid: int, bo
 
 def test_program_runs(tmp_path: Path) -> None:
     program = virtiofs_dispatcher.__file__
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-W", "error", program],
         capture_output=True,
         check=True,

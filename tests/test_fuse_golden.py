@@ -105,8 +105,8 @@ def golden() -> dict[str, Any]:
         pytest.skip(f"the wire is NOT checked against the kernel's header: gcc or {HEADER} is missing")
     with tempfile.TemporaryDirectory() as directory:
         program = Path(directory, "golden")
-        subprocess.run([compiler, "-x", "c", "-", "-o", program], input=PROGRAM.encode(), check=True)  # noqa: S603
-        values: dict[str, Any] = json.loads(subprocess.check_output([program]))  # noqa: S603
+        subprocess.run([compiler, "-x", "c", "-", "-o", program], input=PROGRAM.encode(), check=True)
+        values: dict[str, Any] = json.loads(subprocess.check_output([program]))
     return {name: bytes.fromhex(value) if isinstance(value, str) else value for name, value in values.items()}
 
 

@@ -10,6 +10,8 @@ from daxmap._core import (
     DaxMapper,
     DaxStats,
     HostWindowBackend,
+    HvfBackend,
+    HypervisorBackend,
     KvmBackend,
     MappingInfo,
     RemoveResult,
@@ -19,17 +21,21 @@ from daxmap.config import DaxConfig, ShareConfig
 from daxmap.dispatcher import DaxDispatcher, DaxStatus
 from daxmap.fuse import FUSE_NO_FH
 from daxmap.layout import DAX_WINDOW_PER_SHARE, Share, WindowLayout, dax_window_base, dax_window_total
+from daxmap.protocols import Access
 from daxmap.reopen import reopen
 
 __all__ = [
     "DAX_WINDOW_PER_SHARE",
     "FUSE_NO_FH",
+    "Access",
     "DaxConfig",
     "DaxDispatcher",
     "DaxMapper",
     "DaxStats",
     "DaxStatus",
     "HostWindowBackend",
+    "HvfBackend",
+    "HypervisorBackend",
     "KvmBackend",
     "MappingInfo",
     "RemoveResult",

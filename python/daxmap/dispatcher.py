@@ -4,11 +4,11 @@ import mmap
 import os
 import stat as stat_modes
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Self
 
-from daxmap._core import Dispatcher
+from daxmap._core import _Dispatcher
 from daxmap.config import DAX_POLICIES, check_int
 from daxmap.fuse import (
     FUSE_ATTR_DAX,
@@ -51,20 +51,20 @@ class DaxStatus:
         reason: The state in words.
         mapped: SETUPMAPPING requests since the guest's last INIT that succeeded, upgrades included.
         refused: The others, by the Linux errno that the guest was told.
-        live: Mappings that the mapper holds now.
+        live: Mappings that the mapper has now; None if it does not tell (`len`).
     """
 
     state: Literal["off", "waiting", "not offered", "offered", "used", "refused"]
     reason: str
     mapped: int = 0
     refused: Mapping[int, int] = field(default_factory=dict)
-    live: int = 0
+    live: int | None = None
 
     def __str__(self) -> str:
         return f"DAX is {self.state}: {self.reason}"
 
 
-class DaxDispatcher(Dispatcher):
+class DaxDispatcher(_Dispatcher):
     """Answers the DAX requests of one share: SETUPMAPPING and REMOVEMAPPING.
 
     A request goes first to `handle`, and if that gives None, to the VMM's own dispatcher; the reply to INIT then goes
@@ -177,11 +177,12 @@ class DaxDispatcher(Dispatcher):
         if self._dax == "never":
             return DaxStatus("off", 'the policy is dax="never"')
         mapped, refused = self.setup_counts()
-        live = len(self._mapper)
+        live = len(self._mapper) if isinstance(self._mapper, Sized) else None
         refusals = ", ".join(f"refused with Linux errno {number}: {count}" for number, count in refused.items())
         if mapped:
             counts = f"that succeeded: {mapped}" + (f", {refusals}" if refused else "")
-            return DaxStatus("used", f"SETUPMAPPING requests {counts}; live mappings: {live}", mapped, refused, live)
+            shown = "" if live is None else f"; live mappings: {live}"
+            return DaxStatus("used", f"SETUPMAPPING requests {counts}{shown}", mapped, refused, live)
         if refused:
             return DaxStatus("refused", f"SETUPMAPPING requests {refusals}", mapped, refused, live)
         state, reason = self._negotiated

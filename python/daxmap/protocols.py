@@ -1,9 +1,71 @@
-"""What a VMM may plug in, as types. No base class is needed: any object that fits will do."""
+"""What a VMM's own classes look like to daxmap: typing Protocols, checked by mypy, needed by nobody at run time."""
 
 from collections.abc import Sequence
+from enum import IntFlag
 from typing import Protocol
 
-__all__ = ["Mapper", "OpenFile", "Removal", "Resolver"]
+__all__ = ["Access", "Backend", "Hypervisor", "Mapper", "OpenFile", "Removal", "Resolver"]
+
+
+class Access(IntFlag):
+    """What a guest may do with memory: the bits of hv_memory_flags_t in Hypervisor.framework."""
+
+    READ = 1
+    WRITE = 2
+    EXEC = 4
+
+
+class Hypervisor(Protocol):
+    """A hypervisor as `HypervisorBackend` uses it: it shows host memory to a guest.
+
+    Each call is one step. Returning None or 0 means that it was done. Raising an exception, or returning anything
+    else, means that it was not: the operation fails with EIO, and the exception is its `__cause__`. After a `map` that
+    raised, `unmap` is called, in case it had worked. Calls come one at a time for each mapper, from any thread, under
+    the mapper's lock: one that calls its own mapper gets EDEADLK.
+
+    A hypervisor that can change the access of a range has a third method:
+    `protect(guest_address: int, length: int, access: Access) -> int | None`. Without it, a guest loses a range for a
+    moment while it is made writable.
+    """
+
+    def map(self, host_address: int, guest_address: int, length: int, access: Access, /) -> int | None:
+        """Show `[host_address, +length)` of this process to the guest at `guest_address`, unused so far.
+
+        Args:
+            host_address: Start of the memory, a multiple of the page size. It stays valid until `unmap` has succeeded.
+            guest_address: Guest physical address, a multiple of the page size.
+            length: Bytes, a multiple of the page size.
+            access: READ and EXEC, and WRITE if the guest may store.
+        """
+
+    def unmap(self, guest_address: int, length: int, /) -> int | None:
+        """Take `[guest_address, +length)` from the guest, which is what one `map` gave it.
+
+        The memory behind it is freed when this returns: no CPU of the guest may still reach it then.
+        """
+
+
+class Backend(Protocol):
+    """A whole backend that is a Python object: the VMM does the mapping itself.
+
+    Outcomes and threads are as for `Hypervisor`, but an OSError keeps its errno. A third method is called for upgrades
+    if it is there: `protect(fd: int, window_offset: int, length: int, writable: bool) -> int | None`. Without it, an
+    upgrade is `unmap` and `map`.
+    """
+
+    def map(self, fd: int, file_offset: int, window_offset: int, length: int, writable: bool, /) -> int | None:  # noqa: FBT001
+        """Show `[file_offset, +length)` of a file at `window_offset` of the window, unused so far.
+
+        Args:
+            fd: A regular file, open during the call only.
+            file_offset: Bytes, a multiple of the page size.
+            window_offset: Bytes, a multiple of the page size.
+            length: Bytes, a multiple of the page size.
+            writable: Whether the guest may store.
+        """
+
+    def unmap(self, window_offset: int, length: int, /) -> int | None:
+        """Take `[window_offset, +length)` of the window from the guest, which is what one `map` gave it."""
 
 
 class OpenFile(Protocol):
@@ -48,10 +110,10 @@ class Removal(Protocol):
 
 
 class Mapper(Protocol):
-    """What a dispatcher asks of a mapper; `daxmap.DaxMapper` is one, and all offsets and lengths are as there.
+    """What a dispatcher asks of a mapper: a `DaxMapper`, or a VMM's own class, with offsets and lengths as there.
 
-    Called from whichever threads call `DaxDispatcher.handle`. An OSError that a method raises is what the guest is
-    told.
+    Called from whichever threads call `DaxDispatcher.handle`. The guest is told the errno of an OSError that a method
+    raises. If `len()` of the mapper gives the number of its mappings, it is not reset while it has none.
     """
 
     def setup_mapping(
@@ -69,7 +131,4 @@ class Mapper(Protocol):
         """Remove mappings, given by window offset and length: each one, whatever becomes of the others."""
 
     def reset(self) -> object:
-        """Remove every mapping."""
-
-    def __len__(self) -> int:
-        """How many mappings there are."""
+        """Remove every mapping: the guest's INIT or DESTROY, or a REMOVEMAPPING of the whole window."""

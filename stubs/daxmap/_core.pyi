@@ -4,19 +4,21 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self, final
 
-from _typeshed import FileDescriptorLike, ReadableBuffer
+from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath
 from typing_extensions import disjoint_base
 
-from daxmap.protocols import Mapper, Resolver
+from daxmap.protocols import Backend, Hypervisor, Mapper, Resolver
 
 __all__ = [
     "DaxMapper",
     "DaxStats",
-    "Dispatcher",
     "HostWindowBackend",
+    "HvfBackend",
+    "HypervisorBackend",
     "KvmBackend",
     "MappingInfo",
     "RemoveResult",
+    "_Dispatcher",
     "__version__",
 ]
 
@@ -153,23 +155,65 @@ class KvmBackend:
     def __new__(cls, vm_fd: FileDescriptorLike, slot: int) -> Self: ...
 
 @final
+class HypervisorBackend:
+    """A hypervisor that is a Python object: host files are mapped anywhere, then shown to the guest by `map`.
+
+    The host side is always readable and writable, since some hypervisors want that. What a guest may only read is
+    private memory if the file may not be written anyway, so that nothing ever reaches the file; else it is shared, so
+    that a later upgrade is one `protect`. What a guest can read it can execute: FUSE carries no execute flag. One
+    backend serves one mapper; a hypervisor may serve many.
+
+    Args:
+        hypervisor: See `daxmap.protocols.Hypervisor`.
+
+    Raises:
+        TypeError: It lacks `map` or `unmap`, or one of its methods cannot be called.
+    """
+
+    def __new__(cls, hypervisor: Hypervisor) -> Self: ...
+
+@final
+class HvfBackend:
+    """The VM of this process under Apple's Hypervisor.framework: mmap(2), then hv_vm_map.
+
+    The VM must exist when a mapping is set up, and must not be destroyed before the mapper is drained: calls on a
+    destroyed VM are undefined. Memory and access are those of `HypervisorBackend`. What the framework refuses is an
+    OSError of EIO that names its return code. One backend serves one mapper; a process has one VM.
+
+    Args:
+        framework: Path of the library. Another of the same ABI can stand in for the framework.
+
+    Raises:
+        OSError: ENOTSUP if the library cannot be loaded: this is no Mac.
+    """
+
+    def __new__(cls, *, framework: StrPath = ...) -> Self: ...
+
+@final
 class DaxMapper:
     """The mappings of one share's DAX window, visible to one guest through a backend.
 
     Every method may be called from many threads. Leaving it as a context manager drains it. A mapper dropped without
     that drains itself, with a ResourceWarning. Wrong types are TypeErrors, ints outside 64 bits OverflowErrors, and
     what a `fileno()` raises passes through. An OSError leaves mapper, host and guest as they were, unless it says
-    otherwise. In a forked child every method that would use the window raises EPERM.
+    otherwise. In a forked child every method that would use the window raises EPERM; in a callback of the mapper
+    itself, EDEADLK. A KeyboardInterrupt, and all else that is no Exception, passes through from a callback, once the
+    mapper is as it was.
 
     Args:
         base: Guest physical address of the window, a multiple of `page_size`.
         size: Its size in bytes, a multiple of `page_size`, not 0.
-        backend: How the guest is shown memory. It serves this mapper alone.
+        backend: How the guest is shown memory. It serves this mapper alone. The VMM's own object is one if it has the
+            methods of `daxmap.protocols.Backend`.
         readonly: Refuse writable mappings.
         max_mappings: Live mappings allowed at once. None: two VMAs a mapping are charged to a budget that all mappers
             of the process share, half of vm.max_map_count.
+        prefault: Bring a read-only mapping's pages in when it is set up (MADV_POPULATE_READ), with the mapper's lock
+            held. It pays where most of a range will be read at once; a single touch costs several times more. Never
+            done for writable mappings; host windows only.
 
     Raises:
+        TypeError: The backend lacks a method, or has one that cannot be called.
         ValueError: A value that no host would take, or a backend that serves another mapper.
         OSError: The host refused: ENOMEM (no addresses), or what KVM_SET_USER_MEMORY_REGION said.
     """
@@ -178,10 +222,11 @@ class DaxMapper:
         cls,
         base: int,
         size: int,
-        backend: HostWindowBackend | KvmBackend,
+        backend: HostWindowBackend | KvmBackend | HypervisorBackend | HvfBackend | Backend,
         *,
         readonly: bool = False,
         max_mappings: int | None = None,
+        prefault: bool = False,
     ) -> Self: ...
     def setup_mapping(
         self, fd: FileDescriptorLike, file_offset: int, window_offset: int, length: int, writable: bool
@@ -306,13 +351,14 @@ class DaxMapper:
         Raises:
             OSError: EPERM in a forked child.
         """
+    def __del__(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
 
 @disjoint_base
-class Dispatcher:
+class _Dispatcher:
     """What every request passes: the base of `daxmap.DaxDispatcher`, which describes it."""
 
     def __new__(cls, mapper: Mapper | None, resolver: Resolver) -> Self: ...

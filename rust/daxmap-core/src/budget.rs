@@ -48,6 +48,12 @@ impl Budget {
         self.used.load(Relaxed)
     }
 
+    /// VMAs that may still be charged.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.used())
+    }
+
     /// Charges `vmas`, or nothing and `false` where they don't fit.
     pub(crate) fn try_charge(&self, vmas: u64) -> bool {
         let fits = |used: u64| used.checked_add(vmas).filter(|sum| *sum <= self.limit);

@@ -1,6 +1,7 @@
 //! One error type for every operation, with the errno that the contract gives it.
 
 use crate::addr::{FileOffset, GuestAddress, Span, WindowOffset};
+use crate::refusal::Refusal;
 use crate::sys::Errno;
 use std::fmt;
 use std::os::fd::RawFd;
@@ -10,11 +11,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why an operation was refused. Whatever the reason, mapper, host and guest are as they were, unless the variant
 /// says otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The mapper was drained.
     Closed,
+    /// The calling thread is inside a callback of this very mapper.
+    Reentered,
     /// The process is a fork of the one that made the mapper: its window belongs to the parent's guest.
     Forked,
     /// An offset or a length is not a multiple of the host's page size.
@@ -74,27 +77,27 @@ pub enum Error {
         /// What the limit counts.
         unit: &'static str,
     },
-    /// The host refused to map the file.
+    /// Host or guest refused the mapping.
     MapFailed {
         /// The range asked for.
         span: Span,
-        /// What `mmap` said.
-        errno: Errno,
+        /// Who said no, and why.
+        cause: Refusal,
     },
     /// The window could not be changed to the new mapping and lost the old one on the way: the range is a hole.
     Lost {
         /// The range.
         span: Span,
-        /// What the host said.
-        errno: Errno,
+        /// Who said no, and why.
+        cause: Refusal,
     },
     /// Memory that is not the file's may show in the window: the mapper closed itself and took the window from the
     /// guest where it could.
     GaveUp {
         /// The range that could not be made right.
         span: Span,
-        /// What the host said.
-        errno: Errno,
+        /// Who said no, and why.
+        cause: Refusal,
     },
     /// No mapping starts at the offset.
     NoMapping {
@@ -112,8 +115,8 @@ pub enum Error {
     UnmapRefused {
         /// The range.
         span: Span,
-        /// What the host said.
-        errno: Errno,
+        /// Who said no, and why.
+        cause: Refusal,
     },
     /// Access through the window met a hole, the window's end or a page past the end of a file.
     Fault {
@@ -151,6 +154,7 @@ impl Error {
     pub fn errno(&self) -> i32 {
         match self {
             Self::Closed | Self::NotRegular { .. } => libc::ENODEV,
+            Self::Reentered => libc::EDEADLK,
             Self::Forked => libc::EPERM,
             Self::Misaligned { .. }
             | Self::EmptyRange
@@ -158,13 +162,11 @@ impl Error {
             | Self::OutsideFile { .. }
             | Self::LengthDiffers { .. } => libc::EINVAL,
             Self::ReadOnlyMapper => libc::EROFS,
-            Self::BadDescriptor { errno, .. }
-            | Self::MapFailed { errno, .. }
-            | Self::CopyFailed { errno, .. }
-            | Self::NotReleased { errno } => errno.0,
+            Self::MapFailed { cause, .. } | Self::UnmapRefused { cause, .. } => cause.errno().0,
+            Self::BadDescriptor { errno, .. } | Self::CopyFailed { errno, .. } | Self::NotReleased { errno } => errno.0,
             Self::Overlap { .. } => libc::EEXIST,
             Self::OverBudget { .. } => libc::ENOSPC,
-            Self::Lost { .. } | Self::GaveUp { .. } | Self::UnmapRefused { .. } => libc::EIO,
+            Self::Lost { .. } | Self::GaveUp { .. } => libc::EIO,
             Self::NoMapping { .. } => libc::ENOENT,
             Self::Fault { .. } => libc::EFAULT,
             Self::ReadOnlyMapping { .. } => libc::EACCES,
@@ -177,6 +179,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("the mapper is closed"),
+            Self::Reentered => f.write_str("a callback of the mapper called it back"),
             Self::Forked => f.write_str("the mapper belongs to the process that forked this one"),
             Self::Misaligned { name, value, page_size } => {
                 write!(f, "{name} {value:#x} is not a multiple of the host's page size {page_size:#x}")
@@ -193,19 +196,19 @@ impl fmt::Display for Error {
             Self::NotRegular { fd, kind } => write!(f, "fd {fd} is {kind}, not a regular file"),
             Self::Overlap { asked, live } => write!(f, "range {asked} overlaps the live mapping {live}"),
             Self::OverBudget { limit, unit } => write!(f, "the budget of {limit} {unit} is used up"),
-            Self::MapFailed { span, errno } => write!(f, "mmap of range {span}: {errno}"),
-            Self::Lost { span, errno } => {
-                write!(f, "range {span} was lost while it changed, and is a hole now: {errno}")
+            Self::MapFailed { span, cause } => write!(f, "mapping range {span}: {cause}"),
+            Self::Lost { span, cause } => {
+                write!(f, "range {span} was lost while it changed, and is a hole now: {cause}")
             }
-            Self::GaveUp { span, errno } => {
-                write!(f, "range {span} could not be made safe, the window is given up: {errno}")
+            Self::GaveUp { span, cause } => {
+                write!(f, "range {span} could not be made safe, the window is given up: {cause}")
             }
             Self::NoMapping { offset } => write!(f, "no mapping starts at window_offset {offset}"),
             Self::LengthDiffers { asked, live } => {
                 write!(f, "length {asked:#x} differs from that of the mapping {live}, {:#x}", live.length())
             }
-            Self::UnmapRefused { span, errno } => {
-                write!(f, "mapping {span} is kept, it could not be unmapped: {errno}")
+            Self::UnmapRefused { span, cause } => {
+                write!(f, "mapping {span} is kept, it could not be unmapped: {cause}")
             }
             Self::Fault { address, length } => write!(
                 f,
@@ -221,7 +224,17 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::MapFailed { cause, .. }
+            | Self::UnmapRefused { cause, .. }
+            | Self::Lost { cause, .. }
+            | Self::GaveUp { cause, .. } => cause.source(),
+            _ => None,
+        }
+    }
+}
 
 /// Why a [`Mapper`](crate::Mapper) could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,7 +272,7 @@ mod tests {
         let error = Error::Overlap { asked: span, live: span };
         assert_eq!(error.errno(), libc::EEXIST);
         assert_eq!(error.to_string(), "range [0x200000, 0x201000) overlaps the live mapping [0x200000, 0x201000)");
-        let error = Error::MapFailed { span, errno: Errno(libc::EACCES) };
+        let error = Error::MapFailed { span, cause: Errno(libc::EACCES).into() };
         assert!(error.to_string().contains("Permission denied"), "{error}");
         assert_eq!(error.errno(), libc::EACCES);
     }

@@ -29,18 +29,22 @@ mod error;
 pub mod fuse;
 mod limit;
 mod mapper;
+mod refusal;
 mod stats;
 mod sys;
 mod table;
 mod window;
 
 pub use addr::{FileOffset, GuestAddress, Span, WindowOffset};
-pub use backend::{Backend, Failure, HostWindow, KvmWindow, Placement};
+pub use backend::{Access, Backend, FRAMEWORK, Failure, Hvf, Hypervisor, HypervisorBackend, Placement};
+#[cfg(target_os = "linux")]
+pub use backend::{HostWindow, KvmWindow};
 pub use budget::Budget;
 pub use error::{Error, OpenError, Result};
 pub use mapper::{BatchResult, Mapper, Options};
+pub use refusal::Refusal;
 pub use stats::Stats;
-pub use sys::{Errno, FileId, page_size};
+pub use sys::{Errno, FileId, HostRange, page_size};
 pub use table::Mapping;
 pub use window::Window;
 

@@ -10,6 +10,9 @@ const BURST: u32 = 10;
 /// How often one more is let through after that.
 const REFILL: Duration = Duration::from_secs(1);
 
+/// The most characters of a log record.
+const MAX_RECORD: usize = 1000;
+
 /// A token bucket: [`BURST`] records, then one per [`REFILL`].
 #[derive(Debug)]
 struct Limiter {
@@ -60,16 +63,39 @@ impl Warnings {
     /// The text of a warning that may be logged now; none if there were too many.
     pub(crate) fn admit(&self, text: fmt::Arguments<'_>) -> Option<String> {
         let mut limiter = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match limiter.admit(Instant::now())? {
-            0 => Some(text.to_string()),
-            more => Some(format!("{text} ({more} earlier warnings held back)")),
+        let held_back = limiter.admit(Instant::now())?;
+        drop(limiter);
+        let text = printable(&text.to_string());
+        Some(if held_back == 0 { text } else { format!("{text} ({held_back} earlier warnings held back)") })
+    }
+}
+
+/// One line of bounded length. What a VMM's own code says may hold what a guest wrote, a file's name say.
+fn printable(text: &str) -> String {
+    let mut line = String::new();
+    for character in text.chars().take(MAX_RECORD) {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
         }
     }
+    if text.chars().nth(MAX_RECORD).is_some() {
+        line.push('…');
+    }
+    line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_guest_wrote_becomes_one_line_of_bounded_length() {
+        assert_eq!(printable("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
+        assert_eq!(printable(&"x".repeat(MAX_RECORD)).len(), MAX_RECORD);
+        assert_eq!(printable(&"x".repeat(MAX_RECORD + 1)).chars().count(), MAX_RECORD + 1);
+    }
 
     #[test]
     fn a_flood_is_cut_to_a_burst_and_then_a_trickle() {

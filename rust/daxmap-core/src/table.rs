@@ -3,6 +3,7 @@
 use crate::addr::{FileOffset, Span, WindowOffset};
 use crate::sys::FileId;
 use std::collections::BTreeMap;
+use std::collections::btree_map::{Entry, OccupiedEntry};
 
 /// One live mapping: `[window_offset, +length)` of the window shows `[file_offset, +length)` of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,14 @@ impl Table {
     /// The mapping that starts at `offset`.
     pub(crate) fn starting_at(&self, offset: WindowOffset) -> Option<&Mapping> {
         self.by_start.get(&offset.0)
+    }
+
+    /// The mapping that starts at `offset`, for taking it out.
+    pub(crate) fn entry(&mut self, offset: WindowOffset) -> Option<OccupiedEntry<'_, u64, Mapping>> {
+        match self.by_start.entry(offset.0) {
+            Entry::Occupied(entry) => Some(entry),
+            Entry::Vacant(_) => None,
+        }
     }
 
     /// The mapping that holds the byte at `offset`.

@@ -1,7 +1,7 @@
 //! Any bytes a guest may send, against the rules of the wire written down a second time.
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 
-use daxmap_core::fuse::{Dispatcher, Header, LONGEST_BODY, Refusal, Removal, Reply, Setup, Target};
+use daxmap_core::fuse::{Dispatcher, Header, LONGEST_BODY, Removal, Reply, Setup, Target, Undone};
 use daxmap_core::{Errno, FileOffset, WindowOffset};
 use proptest::prelude::*;
 use std::cell::RefCell;
@@ -20,7 +20,7 @@ enum Asked {
     Restart,
 }
 
-type Answer = Result<(), Refusal<&'static str>>;
+type Answer = Result<(), Undone<&'static str>>;
 
 /// A target that does nothing, answers as it is told, and remembers.
 struct Recorder {
@@ -171,7 +171,7 @@ proptest! {
     #[test]
     fn a_refusal_is_told_with_a_linux_errno_whatever_it_is(errno in any::<i32>(), unique in any::<u64>()) {
         let request = message(SETUP, unique, 2, &setup_body([NOTHING, 0, 4096, 2, 0]));
-        let (reply, _) = answered(&request, Err(Refusal::Errno(Errno(errno))));
+        let (reply, _) = answered(&request, Err(Undone::Errno(Errno(errno))));
         let reply = reply.unwrap().unwrap();
         let told = -i32::from_le_bytes(reply[4..8].try_into().unwrap());
         prop_assert!((1..=133).contains(&told), "{told}");
@@ -205,7 +205,7 @@ fn as_many_removals_as_a_64_kib_page_holds_are_taken_and_one_more_is_not() {
 #[test]
 fn an_interrupt_is_no_reply() {
     let request = message(REMOVE, 7, 0, &remove_body(1, &[(0, 4096)]));
-    assert_eq!(answered(&request, Err(Refusal::Interrupted("stop"))).0, Err("stop"));
+    assert_eq!(answered(&request, Err(Undone::Interrupted("stop"))).0, Err("stop"));
 }
 
 #[test]
@@ -218,9 +218,9 @@ fn an_init_starts_the_counts_anew_and_a_destroy_does_not() {
     };
     let setup = setup_body([NOTHING, 0, 4096, 2, 0]);
     send(SETUP, &setup, Ok(()));
-    send(SETUP, &setup, Err(Refusal::Errno(Errno(libc::ENOSPC))));
+    send(SETUP, &setup, Err(Undone::Errno(Errno(libc::ENOSPC))));
     send(SETUP, &setup[1..], Ok(()));
-    send(REMOVE, &remove_body(1, &[(0, 4096)]), Err(Refusal::Errno(Errno(libc::ENOENT))));
+    send(REMOVE, &remove_body(1, &[(0, 4096)]), Err(Undone::Errno(Errno(libc::ENOENT))));
     send(DESTROY, &[], Ok(()));
     let counts = dispatcher.counts();
     assert_eq!((counts.mapped, counts.refused), (1, vec![(libc::EINVAL, 1), (libc::ENOSPC, 1)]));

@@ -1,12 +1,13 @@
 //! The part of `daxmap.DaxDispatcher` that every request passes.
 
+use crate::callbacks::errno_of;
 use crate::convert::Fd;
-use crate::logging::{log_exception, refresh_level};
+use crate::logging::log_exception;
 use crate::mapper::DaxMapper;
 use crate::message::read;
-use daxmap_core::Errno;
-use daxmap_core::fuse::{self, Refusal, Removal, Setup, Target};
-use pyo3::exceptions::{PyException, PyOSError, PyTypeError};
+use daxmap_core::fuse::{self, Removal, Setup, Target, Undone};
+use daxmap_core::{Errno, Mapper};
+use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyList};
@@ -14,7 +15,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use std::os::fd::RawFd;
 
 /// Answers one share's requests.
-#[pyclass(frozen, subclass, weakref, module = "daxmap._core")]
+#[pyclass(frozen, subclass, weakref, name = "_Dispatcher", module = "daxmap._core")]
 pub(crate) struct Dispatcher {
     fuse: fuse::Dispatcher,
     mapper: AnyMapper,
@@ -73,7 +74,7 @@ impl AnyMapper {
         if let Ok(ours) = mapper.cast::<DaxMapper>() {
             return Ok(Self::Ours(ours.clone().unbind()));
         }
-        for method in ["setup_mapping", "remove_mappings", "reset", "__len__"] {
+        for method in ["setup_mapping", "remove_mappings", "reset"] {
             if !mapper.hasattr(method)? {
                 return Err(PyTypeError::new_err(format!("mapper: {} has no {method}", mapper.get_type())));
             }
@@ -89,7 +90,7 @@ struct Share<'a, 'py> {
 }
 
 /// How a request ends that Python code could not do.
-type Answer = Result<(), Refusal<PyErr>>;
+type Answer = Result<(), Undone<PyErr>>;
 
 impl Target for Share<'_, '_> {
     type Interrupt = PyErr;
@@ -109,7 +110,7 @@ impl Target for Share<'_, '_> {
         let fd = file.extract().map_err(|error| self.refused("resolver", error));
         let answer = fd.and_then(|fd: Fd| self.map(wanted, fd.0));
         match close.call0().map_err(|error| self.refused("close of the resolver's file", error)) {
-            Err(Refusal::Interrupted(interrupt)) => Err(Refusal::Interrupted(interrupt)),
+            Err(Undone::Interrupted(interrupt)) => Err(Undone::Interrupted(interrupt)),
             _ => answer, // a mapping stands without its file
         }
     }
@@ -117,15 +118,12 @@ impl Target for Share<'_, '_> {
     fn remove(&self, which: &Removal) -> Answer {
         match &self.dispatcher.mapper {
             AnyMapper::None => NO_MAPPER,
-            AnyMapper::Ours(mapper) => {
-                refresh_level(self.py);
-                told(self.py.detach(|| which.apply(mapper.get().core())))
-            }
+            AnyMapper::Ours(mapper) => told(mapper.get().call(self.py, |mapper| which.apply(mapper))),
             AnyMapper::Theirs(mapper) => {
                 let errno = remove_theirs(mapper.bind(self.py), which);
                 match errno.map_err(|error| self.refused("mapper", error))? {
                     0 => Ok(()),
-                    errno => Err(Refusal::Errno(Errno(errno))),
+                    errno => Err(Undone::Errno(Errno(errno))),
                 }
             }
         }
@@ -134,15 +132,14 @@ impl Target for Share<'_, '_> {
     fn restart(&self) -> PyResult<()> {
         match &self.dispatcher.mapper {
             AnyMapper::None => {}
-            AnyMapper::Ours(mapper) if mapper.get().core().live_mappings() == 0 => {}
+            AnyMapper::Ours(mapper) if !mapper.get().has_mappings() => {}
             AnyMapper::Ours(mapper) => {
-                refresh_level(self.py);
-                // Refused on a closed mapper and in a forked child, and logged by the mapper.
-                let _ = self.py.detach(|| mapper.get().core().reset());
+                // Refused in a forked child, which has nothing to reset.
+                let _ = mapper.get().call(self.py, Mapper::reset)?;
             }
             AnyMapper::Theirs(mapper) => {
                 let reset = reset_theirs(mapper.bind(self.py)).map_err(|error| self.refused("mapper", error));
-                if let Err(Refusal::Interrupted(interrupt)) = reset {
+                if let Err(Undone::Interrupted(interrupt)) = reset {
                     return Err(interrupt);
                 }
             }
@@ -155,10 +152,7 @@ impl Share<'_, '_> {
     fn map(&self, wanted: &Setup, fd: RawFd) -> Answer {
         match &self.dispatcher.mapper {
             AnyMapper::None => NO_MAPPER,
-            AnyMapper::Ours(mapper) => {
-                refresh_level(self.py);
-                told(self.py.detach(|| wanted.apply(mapper.get().core(), fd)))
-            }
+            AnyMapper::Ours(mapper) => told(mapper.get().call(self.py, |mapper| wanted.apply(mapper, fd))),
             AnyMapper::Theirs(mapper) => {
                 let Setup { file_offset, window_offset, length, writable, .. } = *wanted;
                 let arguments = (fd, file_offset.0, window_offset.0, length, writable);
@@ -169,31 +163,28 @@ impl Share<'_, '_> {
     }
 
     /// What an exception of the VMM's own code means for the guest. `who` raised it.
-    fn refused(&self, who: &str, error: PyErr) -> Refusal<PyErr> {
+    fn refused(&self, who: &str, error: PyErr) -> Undone<PyErr> {
         if !error.is_instance_of::<PyException>(self.py) {
-            return Refusal::Interrupted(error);
+            return Undone::Interrupted(error);
         }
         if let Some(errno) = errno_of(self.py, &error) {
             self.dispatcher.fuse.warn(format_args!("{who}: {error}"));
-            return Refusal::Errno(errno);
+            return Undone::Errno(Errno(errno));
         }
         if let Some(text) = self.dispatcher.fuse.admit(format_args!("{who} failed")) {
             log_exception(self.py, &text, &error);
         }
-        Refusal::Errno(Errno(libc::EIO))
+        Undone::Errno(Errno(libc::EIO))
     }
 }
 
-const NO_MAPPER: Answer = Err(Refusal::Errno(Errno(libc::ENOSYS)));
+const NO_MAPPER: Answer = Err(Undone::Errno(Errno(libc::ENOSYS)));
 
-fn told(answer: daxmap_core::Result<()>) -> Answer {
-    answer.map_err(|error| Refusal::Errno(Errno(error.errno())))
-}
-
-/// The errno of an `OSError` that has one.
-fn errno_of(py: Python<'_>, error: &PyErr) -> Option<Errno> {
-    let error = error.value(py).cast::<PyOSError>().ok()?;
-    error.getattr(intern!(py, "errno")).ok()?.extract().ok().map(Errno)
+fn told(answer: PyResult<daxmap_core::Result<()>>) -> Answer {
+    match answer {
+        Ok(answer) => answer.map_err(|error| Undone::Errno(Errno(error.errno()))),
+        Err(interrupt) => Err(Undone::Interrupted(interrupt)),
+    }
 }
 
 fn no_file(file: &Bound<'_, PyAny>) -> PyErr {
@@ -213,8 +204,9 @@ fn remove_theirs(mapper: &Bound<'_, PyAny>, which: &Removal) -> PyResult<i32> {
     }
 }
 
+/// Of a mapper that can tell that it has no mappings, nothing is asked.
 fn reset_theirs(mapper: &Bound<'_, PyAny>) -> PyResult<()> {
-    if mapper.len()? > 0 {
+    if !mapper.hasattr(intern!(mapper.py(), "__len__"))? || mapper.len()? > 0 {
         mapper.call_method0(intern!(mapper.py(), "reset"))?;
     }
     Ok(())

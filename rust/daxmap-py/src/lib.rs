@@ -4,9 +4,11 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod backend;
+mod callbacks;
 mod convert;
 mod dispatcher;
 mod error;
+mod hypervisor;
 mod logging;
 mod mapper;
 mod message;
@@ -18,7 +20,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use crate::backend::{HostWindowBackend, KvmBackend};
+    use crate::backend::{HostWindowBackend, HvfBackend, HypervisorBackend, KvmBackend};
     #[pymodule_export]
     use crate::dispatcher::Dispatcher;
     #[pymodule_export]
@@ -30,6 +32,9 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        // Assigned once more, so that Python makes it the type's finalizer (PEP 442).
+        let mapper = module.py().get_type::<DaxMapper>();
+        mapper.setattr("__del__", mapper.getattr("__del__")?)?;
         crate::logging::install(module.py())
     }
 }

@@ -13,20 +13,23 @@ const DEBUG: i32 = 10;
 const WARNING: i32 = 30;
 const ERROR: i32 = 40;
 
-static LOGGER: PyOnceLock<Logger> = PyOnceLock::new();
+static TARGET: PyOnceLock<Target> = PyOnceLock::new();
 
-struct Logger {
+struct Target {
     logger: Py<PyAny>,
     /// The dict in which `Logger.isEnabledFor` keeps its answers, and which `setLevel` clears, anywhere up the tree.
     cache: Option<Py<PyDict>>,
+    /// The key of that dict.
+    debug: Py<PyAny>,
 }
 
 /// Called once, when the module is imported.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
-    LOGGER.get_or_try_init(py, || {
+    TARGET.get_or_try_init(py, || {
         let logger = py.import("logging")?.call_method1("getLogger", (LOG_TARGET,))?;
         let cache = logger.getattr("_cache").ok().and_then(|cache| cache.cast_into::<PyDict>().ok());
-        PyResult::Ok(Logger { logger: logger.unbind(), cache: cache.map(Bound::unbind) })
+        let debug = DEBUG.into_pyobject(py)?.into_any().unbind();
+        PyResult::Ok(Target { logger: logger.unbind(), cache: cache.map(Bound::unbind), debug })
     })?;
     // Refused only where this very module was imported before, in another interpreter: the bridge is there then.
     if log::set_logger(&Bridge).is_ok() {
@@ -38,11 +41,13 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
 /// Lets debug records through if, at this moment, the Python logger would. Called before each operation: on the usual
 /// way it is one look into a dict.
 pub(crate) fn refresh_level(py: Python<'_>) {
-    let Some(logger) = LOGGER.get(py) else { return };
-    let cached = logger.cache.as_ref().and_then(|cache| cache.bind(py).get_item(DEBUG).ok().flatten());
+    let Some(target) = TARGET.get(py) else { return };
+    let cached = target.cache.as_ref().and_then(|cache| cache.bind(py).get_item(&target.debug).ok().flatten());
     let enabled = match cached {
         Some(answer) => answer.is_truthy(),
-        None => logger.logger.call_method1(py, "isEnabledFor", (DEBUG,)).and_then(|answer| answer.is_truthy(py)),
+        None => {
+            target.logger.call_method1(py, "isEnabledFor", (&target.debug,)).and_then(|answer| answer.is_truthy(py))
+        }
     };
     let level = if enabled.unwrap_or(false) { LevelFilter::Debug } else { LevelFilter::Warn };
     if log::max_level() != level {
@@ -52,14 +57,14 @@ pub(crate) fn refresh_level(py: Python<'_>) {
 
 /// Logs an exception that the VMM's own code raised, with its traceback.
 pub(crate) fn log_exception(py: Python<'_>, text: &str, error: &PyErr) {
-    let Some(logger) = LOGGER.get(py) else { return };
+    let Some(target) = TARGET.get(py) else { return };
     let keywords = PyDict::new(py);
     // All three: before Python 3.12 the exception itself is not given its traceback.
     let result = keywords
         .set_item("exc_info", (error.get_type(py), error.value(py), error.traceback(py)))
-        .and_then(|()| logger.logger.call_method(py, "log", (ERROR, text), Some(&keywords)));
+        .and_then(|()| target.logger.call_method(py, "log", (ERROR, text), Some(&keywords)));
     if let Err(error) = result {
-        error.write_unraisable(py, Some(logger.logger.bind(py)));
+        error.write_unraisable(py, Some(target.logger.bind(py)));
     }
 }
 
@@ -77,11 +82,11 @@ impl Log for Bridge {
         let level = if record.level() <= Level::Warn { WARNING } else { DEBUG };
         // None while the interpreter shuts down: there is nobody left to read it.
         let _ = Python::try_attach(|py| {
-            let Some(logger) = LOGGER.get(py) else { return };
+            let Some(target) = TARGET.get(py) else { return };
             // A record may be written while an exception is on its way, from a destructor say.
             let pending = PyErr::take(py);
-            if let Err(error) = logger.logger.call_method1(py, "log", (level, record.args().to_string())) {
-                error.write_unraisable(py, Some(logger.logger.bind(py)));
+            if let Err(error) = target.logger.call_method1(py, "log", (level, record.args().to_string())) {
+                error.write_unraisable(py, Some(target.logger.bind(py)));
             }
             if let Some(pending) = pending {
                 pending.restore(py);

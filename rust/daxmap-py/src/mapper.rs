@@ -1,30 +1,74 @@
 //! `daxmap.DaxMapper`.
 
 use crate::backend::{AnyBackend, warn_of_resource};
+use crate::callbacks::{Callbacks, take_pending};
 use crate::convert::Fd;
 use crate::error::{raise, raise_open};
 use crate::logging::refresh_level;
 use crate::values::{DaxStats, MappingInfo, RemoveResult};
-use daxmap_core::{FileOffset, GuestAddress, Mapper, Options, WindowOffset};
-use pyo3::buffer::PyBuffer;
+use daxmap_core::{Error, FileOffset, GuestAddress, Mapper, Options, WindowOffset};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyIterator, PyList, PyMemoryView, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The mappings of one share's DAX window.
 #[pyclass(frozen, weakref, module = "daxmap")]
-pub(crate) struct DaxMapper(Mapper);
+pub(crate) struct DaxMapper {
+    mapper: Mapper,
+    /// Whether the backend calls Python at all.
+    calls_back: bool,
+    /// The methods that the backend calls, for the garbage collector.
+    callbacks: Mutex<Option<Arc<Callbacks>>>,
+}
 
 impl DaxMapper {
-    /// The mapper itself.
-    pub(crate) fn core(&self) -> &Mapper {
-        &self.0
+    /// Whether there are mappings.
+    pub(crate) fn has_mappings(&self) -> bool {
+        self.mapper.live_mappings() > 0
+    }
+
+    /// Makes `call` with the interpreter released: the mapper's lock is only ever waited for without it. The outer error
+    /// is what a callback raised that is no answer, a `KeyboardInterrupt` say.
+    pub(crate) fn call<T: Send>(
+        &self,
+        py: Python<'_>,
+        call: impl Send + FnOnce(&Mapper) -> Result<T, Error>,
+    ) -> PyResult<Result<T, Error>> {
+        refresh_level(py);
+        let answer = py.detach(|| call(&self.mapper));
+        match self.pending() {
+            Some(pending) => Err(pending),
+            None => Ok(answer),
+        }
+    }
+
+    /// The same, where any error is an exception.
+    fn detached<T: Send>(&self, py: Python<'_>, call: impl Send + FnOnce(&Mapper) -> Result<T, Error>) -> PyResult<T> {
+        self.call(py, call)?.map_err(|error| raise(py, error))
+    }
+
+    fn pending(&self) -> Option<PyErr> {
+        if self.calls_back { take_pending() } else { None }
+    }
+
+    /// Drains with a warning, if nobody did before.
+    fn finalize(&self, py: Python<'_>) {
+        if self.mapper.is_closed() || self.mapper.in_forked_child() {
+            return;
+        }
+        warn_of_resource(c"DaxMapper dropped without drain_all()");
+        py.detach(|| self.mapper.abandon());
+        if let Some(pending) = self.pending() {
+            pending.write_unraisable(py, None);
+        }
     }
 }
 
 #[pymethods]
 impl DaxMapper {
     #[new]
-    #[pyo3(signature = (base, size, backend, *, readonly = false, max_mappings = None))]
+    #[pyo3(signature = (base, size, backend, *, readonly = false, max_mappings = None, prefault = false))]
     fn new(
         py: Python<'_>,
         base: u64,
@@ -32,10 +76,13 @@ impl DaxMapper {
         backend: AnyBackend,
         readonly: bool,
         max_mappings: Option<u64>,
+        prefault: bool,
     ) -> PyResult<Self> {
-        let options = Options { readonly, max_mappings };
-        let open = || Mapper::new(GuestAddress(base), size, options, |window| backend.attach(window));
-        py.detach(open).map(Self).map_err(raise_open)
+        let options = Options { readonly, max_mappings, prefault };
+        let callbacks = backend.callbacks();
+        let open = || Mapper::new(GuestAddress(base), size, options, |window| backend.attach(window, readonly));
+        let mapper = py.detach(open).map_err(raise_open)?;
+        Ok(Self { mapper, calls_back: callbacks.is_some(), callbacks: Mutex::new(callbacks) })
     }
 
     fn setup_mapping(
@@ -47,34 +94,29 @@ impl DaxMapper {
         length: u64,
         writable: bool,
     ) -> PyResult<()> {
-        refresh_level(py);
         let (file_offset, window_offset) = (FileOffset(file_offset), WindowOffset(window_offset));
-        py.detach(|| self.0.setup(fd.0, file_offset, window_offset, length, writable)).map_err(raise)
+        self.detached(py, |mapper| mapper.setup(fd.0, file_offset, window_offset, length, writable))
     }
 
     fn remove_mapping(&self, py: Python<'_>, window_offset: u64, length: u64) -> PyResult<()> {
-        refresh_level(py);
-        py.detach(|| self.0.remove(WindowOffset(window_offset), length)).map_err(raise)
+        self.detached(py, |mapper| mapper.remove(WindowOffset(window_offset), length))
     }
 
     fn remove_mappings(&self, py: Python<'_>, mappings: &Bound<'_, PyAny>) -> PyResult<RemoveResult> {
-        refresh_level(py);
         let entries = mappings.try_iter()?.map(|entry| entry?.extract()).collect::<PyResult<Vec<(u64, u64)>>>()?;
-        let result = py.detach(|| {
+        let result = self.detached(py, |mapper| {
             let batch: Vec<_> = entries.iter().map(|(offset, length)| (WindowOffset(*offset), *length)).collect();
-            self.0.remove_batch(&batch)
-        });
-        result.map(|result| RemoveResult::new(result, &entries)).map_err(raise)
+            mapper.remove_batch(&batch)
+        })?;
+        Ok(RemoveResult::new(result, &entries))
     }
 
     fn reset(&self, py: Python<'_>) -> PyResult<()> {
-        refresh_level(py);
-        py.detach(|| self.0.reset()).map_err(raise)
+        self.detached(py, Mapper::reset)
     }
 
     fn drain_all(&self, py: Python<'_>) -> PyResult<()> {
-        refresh_level(py);
-        py.detach(|| self.0.drain_all()).map_err(raise)
+        self.detached(py, Mapper::drain_all)
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -82,62 +124,63 @@ impl DaxMapper {
     }
 
     fn lookup(&self, py: Python<'_>, window_offset: u64) -> PyResult<Option<MappingInfo>> {
-        let found = py.detach(|| self.0.lookup(WindowOffset(window_offset))).map_err(raise)?;
+        let found = self.detached(py, |mapper| mapper.lookup(WindowOffset(window_offset)))?;
         Ok(found.map(MappingInfo::from))
     }
 
     fn read<'py>(&self, py: Python<'py>, guest_address: u64, length: u64) -> PyResult<Bound<'py, PyBytes>> {
-        let data = py.detach(|| self.0.read(GuestAddress(guest_address), length)).map_err(raise)?;
+        let data = self.detached(py, |mapper| mapper.read(GuestAddress(guest_address), length))?;
         Ok(PyBytes::new(py, &data))
     }
 
     /// The data is copied first: another thread may change the buffer while the interpreter is released.
-    fn write(&self, py: Python<'_>, guest_address: u64, data: PyBuffer<u8>) -> PyResult<()> {
-        let data = data.to_vec(py)?;
-        py.detach(|| self.0.write(GuestAddress(guest_address), &data)).map_err(raise)
+    fn write(&self, py: Python<'_>, guest_address: u64, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let copy = PyMemoryView::from(data)?.call_method0("tobytes")?.cast_into::<PyBytes>()?;
+        let data = copy.as_bytes();
+        self.detached(py, |mapper| mapper.write(GuestAddress(guest_address), data))
     }
 
     fn stats(&self) -> DaxStats {
-        DaxStats(self.0.stats())
+        DaxStats(self.mapper.stats())
     }
 
     #[getter]
     fn closed(&self) -> bool {
-        self.0.is_closed()
+        self.mapper.is_closed()
     }
 
     #[getter]
     fn page_size(&self) -> u64 {
-        self.0.page_size()
+        self.mapper.page_size()
     }
 
     #[getter]
     fn host_address(&self) -> Option<usize> {
-        self.0.host_address()
+        self.mapper.host_address()
     }
 
     #[getter]
     fn base(&self) -> u64 {
-        self.0.window().base().0
+        self.mapper.window().base().0
     }
 
     #[getter]
     fn size(&self) -> u64 {
-        self.0.window().size()
+        self.mapper.window().size()
     }
 
     #[getter]
     fn readonly(&self) -> bool {
-        self.0.readonly()
+        self.mapper.readonly()
     }
 
     fn __len__(&self) -> PyResult<usize> {
-        Ok(self.0.live_mappings().try_into()?)
+        Ok(self.mapper.live_mappings().try_into()?)
     }
 
     /// Of a copy of the book: the mapper may change while it is walked through.
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
-        let mappings = py.detach(|| self.0.mappings()).map_err(raise)?;
+        let mappings = self.detached(py, Mapper::mappings)?;
         PyList::new(py, mappings.into_iter().map(MappingInfo::from))?.try_iter()
     }
 
@@ -150,8 +193,25 @@ impl DaxMapper {
         self.drain_all(py)
     }
 
+    /// The garbage collector calls it before it takes a cycle apart, while the callbacks can still do their work. Other
+    /// mappers are finalized by their destructor.
+    fn __del__(&self, py: Python<'_>) {
+        self.finalize(py);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.callbacks.try_lock().as_deref() {
+            Ok(Some(callbacks)) => callbacks.traverse(&visit),
+            _ => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        drop(self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     fn __repr__(&self) -> String {
-        let stats = self.0.stats();
+        let stats = self.mapper.stats();
         format!(
             "<DaxMapper [{:#x}, +{:#x}) {} mappings, {} bytes{}{}>",
             self.base(),
@@ -166,8 +226,7 @@ impl DaxMapper {
 
 impl Drop for DaxMapper {
     fn drop(&mut self) {
-        if !self.0.is_closed() && !self.0.in_forked_child() {
-            warn_of_resource(c"DaxMapper dropped without drain_all()");
-        }
+        // None while the interpreter shuts down: then the core's own destructor drains.
+        let _ = Python::try_attach(|py| self.finalize(py));
     }
 }

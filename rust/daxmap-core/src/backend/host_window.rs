@@ -4,6 +4,7 @@ use super::Backend;
 use super::region::{Region, RegionBackend};
 use crate::LOG_TARGET;
 use crate::error::{Error, OpenError, Result as MapperResult};
+use crate::refusal::Refusal;
 use crate::sys::ForkGuard;
 use crate::window::Window;
 use std::fmt;
@@ -28,7 +29,7 @@ enum Phase {
     /// A mapper works in it.
     InUse,
     /// Its mapper is closed, but a memslot may still point at the addresses.
-    Drained(Region),
+    Drained(Box<Region>),
     /// It has no addresses any more.
     Released,
 }
@@ -39,23 +40,41 @@ struct Shared {
     guard: ForkGuard,
 }
 
-impl Shared {
-    fn phase(&self) -> MutexGuard<'_, Phase> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Drop for Shared {
     fn drop(&mut self) {
         if self.guard.is_child() {
             return;
         }
-        let phase = self.phase.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Phase::Drained(region) = phase {
-            let address = region.address();
-            log::warn!(target: LOG_TARGET, "host window at {address:#x} dropped without release(): its addresses stay reserved");
+        if let Some(warning) = self.leak() {
+            log::warn!(target: LOG_TARGET, "{warning}");
         }
     }
+}
+
+impl Shared {
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the addresses up for the life of the process, if there are any, and says so.
+    fn leak(&mut self) -> Option<String> {
+        let phase = self.phase.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(phase, Phase::Released) {
+            Phase::Drained(region) if !region.is_abandoned() => {
+                let address = region.address();
+                Some(format!("host window at {address:#x} dropped without release(): its addresses stay reserved"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Keeps the region for the VMM to release; or leaks it, where the VMM has dropped its handle already. That is told of
+/// in the answer, since the caller has a lock.
+fn keep(shared: Arc<Shared>, region: Box<Region>) -> Result<(), Refusal> {
+    *shared.phase() = Phase::Drained(region);
+    let leaked = Arc::into_inner(shared).and_then(|mut shared| shared.leak());
+    leaked.map_or(Ok(()), |warning| Err(Refusal::io(warning)))
 }
 
 /// The VMM's handle of a host window: one reservation of the window's size, which a memslot of the VMM's points at.
@@ -89,13 +108,20 @@ impl HostWindow {
         let region = Region::reserve(window)?;
         *phase = Phase::InUse;
         let shared = Arc::clone(&self.shared);
-        Ok(Box::new(RegionBackend::new(region, move |region| *shared.phase() = Phase::Drained(region))))
+        Ok(Box::new(RegionBackend::new(region, move |region| keep(shared, region))))
     }
 
-    /// Whether addresses are reserved for the window, by this process.
+    /// Whether addresses are reserved for the window, by this process, that can be released.
     #[must_use]
-    pub fn holds_addresses(&self) -> bool {
-        !self.shared.guard.is_child() && matches!(*self.shared.phase(), Phase::InUse | Phase::Drained(_))
+    pub fn is_releasable(&self) -> bool {
+        if self.shared.guard.is_child() {
+            return false;
+        }
+        match &*self.shared.phase() {
+            Phase::InUse => true,
+            Phase::Drained(region) => !region.is_abandoned(),
+            Phase::Fresh | Phase::Released => false,
+        }
     }
 
     /// Frees the addresses. The VMM has removed the memslot, or the VM is gone. Doing so again is fine.
@@ -112,7 +138,10 @@ impl HostWindow {
             return Err(Error::WindowInUse);
         }
         match std::mem::replace(&mut *phase, Phase::Released) {
-            Phase::Drained(region) => region.release().map_err(|errno| Error::NotReleased { errno }),
+            Phase::Drained(region) => region.release().map_err(|(region, errno)| {
+                *phase = Phase::Drained(region);
+                Error::NotReleased { errno }
+            }),
             _ => Ok(()),
         }
     }

@@ -2,8 +2,8 @@
 
 use super::Backend;
 use super::region::{Region, RegionBackend};
-use crate::LOG_TARGET;
 use crate::error::OpenError;
+use crate::refusal::Refusal;
 use crate::sys::Memslot;
 use crate::window::Window;
 use std::os::fd::RawFd;
@@ -61,13 +61,10 @@ impl KvmWindow {
 }
 
 /// Frees the region if the guest surely lost it.
-fn close(memslot: &Memslot, region: Region) {
+fn close(memslot: &Memslot, region: Box<Region>) -> Result<(), Refusal> {
     let (slot, address) = (memslot.slot(), region.address());
-    let kept = match memslot.delete() {
-        Ok(()) => region.release(),
-        Err(errno) => Err(errno),
-    };
-    if let Err(errno) = kept {
-        log::warn!(target: LOG_TARGET, "window at {address:#x} of slot {slot} stays reserved: {errno}");
-    }
+    memslot
+        .delete()
+        .and_then(|()| region.release().map_err(|(_, errno)| errno))
+        .map_err(|errno| Refusal::io(format!("host window at {address:#x} of slot {slot} stays reserved: {errno}")))
 }

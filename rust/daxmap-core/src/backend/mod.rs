@@ -1,13 +1,24 @@
 //! How a guest is shown memory. The trait between mapper and backend is small: policy and book are the mapper's.
 
-mod host_window;
-mod kvm;
-mod region;
+mod hvf;
+mod hypervisor;
 
-pub use host_window::HostWindow;
-pub use kvm::KvmWindow;
+#[cfg(target_os = "linux")]
+mod host_window;
+#[cfg(target_os = "linux")]
+mod kvm;
+#[cfg(target_os = "linux")]
+mod region;
+#[cfg(target_os = "linux")]
+mod slots;
+
+pub use hvf::{FRAMEWORK, Hvf};
+pub use hypervisor::{Access, Hypervisor, HypervisorBackend};
+#[cfg(target_os = "linux")]
+pub use {host_window::HostWindow, kvm::KvmWindow};
 
 use crate::addr::{FileOffset, Span, WindowOffset};
+use crate::refusal::Refusal;
 use crate::sys::{Errno, FileId};
 use crate::table::Mapping;
 use std::fmt::Debug;
@@ -26,17 +37,29 @@ pub struct Placement {
     pub file_offset: FileOffset,
     /// Whether the guest may store to it.
     pub writable: bool,
+    /// Whether the pages are to be brought in now, if that can be done; never for a writable mapping.
+    pub prefault: bool,
 }
 
 /// What a backend did when it could not do what it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Failure {
     /// Nothing: the guest sees what it saw before.
-    Refused(Errno),
+    Refused(Refusal),
     /// The range shows nothing now, whatever it showed before.
-    Emptied(Errno),
+    Emptied(Refusal),
     /// What the range shows is out of the backend's hands. The mapper closes.
-    GaveUp(Errno),
+    GaveUp(Refusal),
+}
+
+impl Failure {
+    /// Why.
+    #[must_use]
+    pub fn cause(&self) -> &Refusal {
+        match self {
+            Self::Refused(cause) | Self::Emptied(cause) | Self::GaveUp(cause) => cause,
+        }
+    }
 }
 
 /// Makes mappings visible to one guest.
@@ -47,19 +70,30 @@ pub trait Backend: Debug + Send {
     /// Where the window lies in this process, if it is one range of host addresses.
     fn host_address(&self) -> Option<usize>;
 
+    /// How many VMAs of this process the window has without mappings, at most.
+    fn vmas_of_window(&self) -> u64;
+
+    /// How many VMAs of this process a mapping may cost.
+    fn vmas_per_mapping(&self) -> u64;
+
+    /// Whether [`Self::unmap`] takes more than one mapping at a time.
+    fn unmaps_many(&self) -> bool;
+
     /// Shows a file in a hole.
     ///
     /// # Errors
     /// Any [`Failure`]; after `Refused` and `Emptied` the span is a hole, as before.
     fn map(&mut self, placement: &Placement) -> Result<(), Failure>;
 
-    /// Makes a read-only mapping writable, without a moment at which the guest finds it gone.
+    /// Makes a read-only mapping writable: `placement` is that mapping, with a descriptor to write through. Without a
+    /// moment at which the guest finds it gone, where the hypervisor lets that be.
     ///
     /// # Errors
     /// Any [`Failure`].
     fn upgrade(&mut self, placement: &Placement) -> Result<(), Failure>;
 
-    /// Shows nothing in `span`, which holds the whole of `mappings`, in rising order, and else only holes.
+    /// Shows nothing in `span`, which holds the whole of `mappings`, in rising order, and else only holes. There is one
+    /// mapping, and the span is its own, unless [`Self::unmaps_many`].
     ///
     /// # Errors
     /// Any [`Failure`].
@@ -78,5 +112,8 @@ pub trait Backend: Debug + Send {
     fn write(&self, offset: WindowOffset, data: &[u8]) -> Result<(), Errno>;
 
     /// Takes the window itself from the guest; called once, last, when the mapper closes.
-    fn close(self: Box<Self>);
+    ///
+    /// # Errors
+    /// What could not be given back, for the log.
+    fn close(self: Box<Self>) -> Result<(), Refusal>;
 }

@@ -1,9 +1,12 @@
 //! One range of host addresses that is the window: reserved once, files placed in it by `MAP_FIXED`.
 
+use super::slots::Slots;
 use super::{Backend, Failure, Placement};
 use crate::addr::{Span, WindowOffset};
+use crate::budget::Budget;
 use crate::error::OpenError;
-use crate::sys::{Errno, FileRange, Reservation, Shown, all_shown};
+use crate::refusal::Refusal;
+use crate::sys::{Errno, FileRange, HoleKind, Reservation, Shown, all_shown};
 use crate::table::Mapping;
 use crate::window::Window;
 use std::collections::BTreeSet;
@@ -16,71 +19,118 @@ const ALIGNMENT: usize = 2 << 20;
 /// The addresses a process can have: 47 bits on `x86_64` (`Documentation/arch/x86/x86_64/mm.rst`), 48 elsewhere.
 const ADDRESS_SPACE: u64 = 1 << if cfg!(target_arch = "x86_64") { 47 } else { 48 };
 
+/// How much of what is left of the process's VMAs a window may take so that its holes don't merge: a quarter.
+const SHARE_OF_BUDGET: u64 = 4;
+
 /// The window's host addresses, as whoever has them works on them.
 #[derive(Debug)]
 pub(super) struct Region {
     reservation: Reservation,
+    window: Window,
+    /// `None` where holes merge: in windows with too many slots for a VMA each.
+    slots: Option<Slots>,
     /// Devices of which a file was mapped already, and how: a mapping of another may fail in ways that hurt.
     proven: BTreeSet<(u64, bool)>,
-    abandoned: bool,
+    /// Where memory of others may lie.
+    abandoned: Option<Span>,
 }
 
 impl Region {
-    pub(super) fn reserve(window: &Window) -> Result<Self, OpenError> {
+    pub(super) fn reserve(window: &Window) -> Result<Box<Self>, OpenError> {
         let size = window.size();
         let length = usize::try_from(size).ok().filter(|_| size < ADDRESS_SPACE).ok_or_else(|| {
             OpenError::Invalid(format!("window size {size:#x} is larger than a process's address space"))
         })?;
-        let reservation = Reservation::new(length, ALIGNMENT).map_err(|errno| OpenError::Refused {
+        let refused = |errno| OpenError::Refused {
             what: format!("reserving {size:#x} bytes of addresses for the window"),
             errno,
-        })?;
-        Ok(Self { reservation, proven: BTreeSet::new(), abandoned: false })
+        };
+        let reservation = Reservation::new(length, ALIGNMENT).map_err(refused)?;
+        let (slots, proven, abandoned) = (None, BTreeSet::new(), None);
+        let mut region = Box::new(Self { reservation, window: *window, slots, proven, abandoned });
+        let apart = Slots::count(size) <= Budget::of_process().left() / SHARE_OF_BUDGET;
+        if apart && region.keep_holes_apart().is_err() {
+            // Nobody points at it yet: should the host keep it, a range of addresses is all that is lost.
+            let _ = region.release();
+            return Err(refused(Errno(libc::ENOMEM)));
+        }
+        Ok(region)
+    }
+
+    /// From now on, the holes of neighbouring slots don't merge.
+    fn keep_holes_apart(&mut self) -> Result<(), Failure> {
+        let slots = self.slots.insert(Slots::new(self.window.size()));
+        slots.odd().try_for_each(|slot| self.clear(slot, &[]))
+    }
+
+    fn vmas(&self) -> u64 {
+        if self.slots.is_some() { Slots::count(self.window.size()) } else { 1 }
     }
 
     pub(super) fn address(&self) -> usize {
-        self.reservation.address()
+        self.reservation.range().start()
     }
 
     /// Places a file in a range that shows `before`.
     fn place(&mut self, placement: &Placement, before: Shown) -> Result<(), Failure> {
         let range = self.range(placement.span)?;
-        let file = FileRange {
-            fd: placement.fd,
-            offset: placement.file_offset.0,
-            length: range.len(),
-            writable: placement.writable,
-        };
-        let device = (placement.file.dev, placement.writable);
+        let Placement { span, fd, file_offset, writable, .. } = *placement;
+        let file = FileRange { fd, offset: file_offset.0, length: range.len() };
+        let device = (placement.file.dev, writable);
         if !self.proven.contains(&device) {
-            file.probe().map_err(Failure::Refused)?;
+            file.probe(writable).map_err(|errno| Failure::Refused(errno.into()))?;
             self.proven.insert(device);
         }
-        let offset = placement.span.start().0;
-        self.reservation.place(offset, &file).map_err(|errno| self.settle(placement.span, errno, [(range, before)]))
+        let offset = span.start().0;
+        self.reservation
+            .place(offset, &file, writable)
+            .map_err(|errno| self.settle(span, errno.into(), [(range, before)]))
+    }
+
+    fn populate(&mut self, span: Span) {
+        if let Ok(range) = self.range(span) {
+            self.reservation.populate(span.start().0, range.len());
+        }
     }
 
     fn clear(&mut self, span: Span, mappings: &[Mapping]) -> Result<(), Failure> {
+        let kind = self.slots.as_ref().map_or(HoleKind::Plain, |slots| slots.kind(span));
         let length = self.range(span)?.len();
-        self.reservation.clear(span.start().0, length).map_err(|errno| {
+        self.reservation.clear(span.start().0, length, kind).map_err(|errno| {
             let before = self.expectation(span, mappings);
-            self.settle(span, errno, before)
-        })
+            self.settle(span, Refusal::io(errno), before)
+        })?;
+        let Some(slots) = &mut self.slots else { return Ok(()) };
+        for part in slots.cleared(span, kind).into_iter().flatten() {
+            let range = self.range(part)?;
+            if let Err(errno) = self.reservation.clear(part.start().0, range.len(), HoleKind::Distinct) {
+                // A hole it is, of whichever kind, or the region is lost.
+                if let gave_up @ Failure::GaveUp(_) = self.settle(part, Refusal::io(errno), [(range, Shown::Hole)]) {
+                    return Err(gave_up);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Finds out, and mends, what an `mmap` left that failed over `span`, where `before` was shown.
     ///
     /// The kernel may refuse before it touched anything, or after it removed what was there. In the second case the
     /// addresses are free for every thread's next `mmap`, so they are taken back at once, if nobody was quicker.
-    fn settle(&mut self, span: Span, errno: Errno, before: impl IntoIterator<Item = (Range<usize>, Shown)>) -> Failure {
-        let Ok(range) = self.range(span) else { return Failure::Refused(errno) };
+    fn settle(
+        &mut self,
+        span: Span,
+        cause: Refusal,
+        before: impl IntoIterator<Item = (Range<usize>, Shown)>,
+    ) -> Failure {
+        let Ok(range) = self.range(span) else { return Failure::Refused(cause) };
         if self.reservation.refill(span.start().0, range.len()).is_ok() {
-            Failure::Emptied(errno)
+            Failure::Emptied(cause)
         } else if all_shown(before) {
-            Failure::Refused(errno)
+            Failure::Refused(cause)
         } else {
-            self.abandoned = true;
-            Failure::GaveUp(errno)
+            self.abandoned = Some(span);
+            Failure::GaveUp(cause)
         }
     }
 
@@ -101,18 +151,30 @@ impl Region {
         expected
     }
 
+    /// The host addresses of `span`, unless others may have memory there.
     fn range(&self, span: Span) -> Result<Range<usize>, Failure> {
-        let length = usize::try_from(span.length()).map_err(|_| Failure::Refused(Errno(libc::EINVAL)))?;
-        self.reservation.range(span.start().0, length).map_err(Failure::Refused)
+        if self.abandoned.is_some_and(|abandoned| abandoned.overlaps(span)) {
+            return Err(Failure::Refused(Errno(libc::EIO).into()));
+        }
+        let length = usize::try_from(span.length()).map_err(|_| Failure::Refused(Errno(libc::EINVAL).into()))?;
+        self.reservation.range().part(span.start().0, length).map_err(|errno| Failure::Refused(errno.into()))
     }
 
-    /// Frees the addresses, unless something that is not the window's may lie there. The caller has made sure that no
-    /// guest reaches them.
-    pub(super) fn release(self) -> Result<(), Errno> {
-        if self.abandoned {
-            return Err(Errno(libc::EIO));
+    /// Whether memory of others may lie in it, so that it can never be freed.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.is_some()
+    }
+
+    /// Frees the addresses, unless something that is not the window's may lie there; or gives the region back. The caller
+    /// has made sure that no guest reaches them.
+    pub(super) fn release(self: Box<Self>) -> Result<(), (Box<Self>, Errno)> {
+        if self.is_abandoned() {
+            return Err((self, Errno(libc::EIO)));
         }
-        self.reservation.release().map_err(|(_, errno)| errno)
+        let Self { reservation, window, slots, proven, abandoned } = *self;
+        reservation
+            .release()
+            .map_err(|(reservation, errno)| (Box::new(Self { reservation, window, slots, proven, abandoned }), errno))
     }
 }
 
@@ -124,12 +186,15 @@ impl From<&Mapping> for Shown {
 
 /// A region at work under a mapper. What becomes of it when the mapper closes differs from backend to backend.
 pub(super) struct RegionBackend {
-    region: Region,
-    on_close: Box<dyn FnOnce(Region) + Send>,
+    region: Box<Region>,
+    on_close: Box<dyn FnOnce(Box<Region>) -> Result<(), Refusal> + Send>,
 }
 
 impl RegionBackend {
-    pub(super) fn new(region: Region, on_close: impl FnOnce(Region) + Send + 'static) -> Self {
+    pub(super) fn new(
+        region: Box<Region>,
+        on_close: impl FnOnce(Box<Region>) -> Result<(), Refusal> + Send + 'static,
+    ) -> Self {
         Self { region, on_close: Box::new(on_close) }
     }
 }
@@ -145,8 +210,25 @@ impl Backend for RegionBackend {
         Some(self.region.address())
     }
 
+    fn vmas_of_window(&self) -> u64 {
+        self.region.vmas()
+    }
+
+    /// Its own, and the hole that it splits off.
+    fn vmas_per_mapping(&self) -> u64 {
+        2
+    }
+
+    fn unmaps_many(&self) -> bool {
+        true
+    }
+
     fn map(&mut self, placement: &Placement) -> Result<(), Failure> {
-        self.region.place(placement, Shown::Hole)
+        self.region.place(placement, Shown::Hole)?;
+        if placement.prefault {
+            self.region.populate(placement.span);
+        }
+        Ok(())
     }
 
     fn upgrade(&mut self, placement: &Placement) -> Result<(), Failure> {
@@ -161,14 +243,14 @@ impl Backend for RegionBackend {
     }
 
     fn read(&self, offset: WindowOffset, buffer: &mut [u8]) -> Result<(), Errno> {
-        self.region.reservation.read(offset.0, buffer)
+        self.region.reservation.range().read(offset.0, buffer)
     }
 
     fn write(&self, offset: WindowOffset, data: &[u8]) -> Result<(), Errno> {
-        self.region.reservation.write(offset.0, data)
+        self.region.reservation.range().write(offset.0, data)
     }
 
-    fn close(self: Box<Self>) {
-        (self.on_close)(self.region);
+    fn close(self: Box<Self>) -> Result<(), Refusal> {
+        (self.on_close)(self.region)
     }
 }

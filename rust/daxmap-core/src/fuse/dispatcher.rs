@@ -24,13 +24,13 @@ pub trait Target {
     ///
     /// # Errors
     /// Why not.
-    fn setup(&self, wanted: &Setup) -> Result<(), Refusal<Self::Interrupt>>;
+    fn setup(&self, wanted: &Setup) -> Result<(), Undone<Self::Interrupt>>;
 
     /// Removes mappings: every one that can be, whatever becomes of the others.
     ///
     /// # Errors
     /// Why the first that could not be removed could not.
-    fn remove(&self, which: &Removal) -> Result<(), Refusal<Self::Interrupt>>;
+    fn remove(&self, which: &Removal) -> Result<(), Undone<Self::Interrupt>>;
 
     /// Takes away whatever is mapped: the guest starts anew, or leaves.
     ///
@@ -39,9 +39,9 @@ pub trait Target {
     fn restart(&self) -> Result<(), Self::Interrupt>;
 }
 
-/// Why a target did not do what it was asked.
+/// What became of a request that a target did not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal<I> {
+pub enum Undone<I> {
     /// The guest is told this, an errno of the host, by its Linux number.
     Errno(Errno),
     /// The guest is told nothing.
@@ -92,13 +92,13 @@ impl Dispatcher {
             Ok(Some(Request::Remove(which))) => target.remove(&which),
             Err(Malformed(reason)) => {
                 self.warnings.warn(format_args!("malformed request refused: {reason}"));
-                Err(Refusal::Errno(Errno(libc::EINVAL)))
+                Err(Undone::Errno(Errno(libc::EINVAL)))
             }
         };
         let error = match answer {
             Ok(()) => 0,
-            Err(Refusal::Errno(errno)) => to_linux(errno),
-            Err(Refusal::Interrupted(interrupt)) => return Err(interrupt),
+            Err(Undone::Errno(errno)) => to_linux(errno),
+            Err(Undone::Interrupted(interrupt)) => return Err(interrupt),
         };
         if header.is_setup() {
             self.count(error);

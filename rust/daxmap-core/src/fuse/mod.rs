@@ -12,6 +12,6 @@ mod dispatcher;
 mod errno;
 mod request;
 
-pub use dispatcher::{Counts, Dispatcher, Refusal, Reply, Target};
+pub use dispatcher::{Counts, Dispatcher, Reply, Target, Undone};
 pub use errno::to_linux;
 pub use request::{HEADER_SIZE, Header, LONGEST_BODY, Removal, Setup};

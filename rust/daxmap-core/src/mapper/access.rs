@@ -10,7 +10,7 @@ impl Mapper {
     /// All live mappings by rising window offset, as they were at one moment; none on a closed mapper.
     ///
     /// # Errors
-    /// EPERM in a forked child.
+    /// EPERM in a forked child, EDEADLK in a callback of this mapper.
     pub fn mappings(&self) -> Result<Vec<Mapping>> {
         self.look(|open| open.table.iter().copied().collect())
     }
@@ -18,7 +18,7 @@ impl Mapper {
     /// The mapping that holds the byte at `offset`; none on a closed mapper.
     ///
     /// # Errors
-    /// EPERM in a forked child.
+    /// EPERM in a forked child, EDEADLK in a callback of this mapper.
     pub fn lookup(&self, offset: WindowOffset) -> Result<Option<Mapping>> {
         self.look(|open| open.table.at(offset).copied())
     }
@@ -27,7 +27,7 @@ impl Mapper {
         if self.guard.is_child() && !self.is_closed() {
             return Err(Error::Forked);
         }
-        Ok(self.lock().as_ref().map(at).unwrap_or_default())
+        Ok(self.lock()?.as_ref().map(at).unwrap_or_default())
     }
 
     /// Copies `length` bytes out of the window, from guest physical address `address`, both of any alignment. Pages are
@@ -41,9 +41,9 @@ impl Mapper {
             self.locked(|open| {
                 let mut buffer = Vec::new();
                 let Some(span) = self.shown(open, address, length)? else { return Ok(buffer) };
-                let no_memory = Error::CopyFailed { address, errno: Errno(libc::ENOMEM) };
-                let size = usize::try_from(length).map_err(|_| no_memory)?;
-                buffer.try_reserve_exact(size).map_err(|_| no_memory)?;
+                let size = usize::try_from(length).unwrap_or(usize::MAX);
+                let reserved = buffer.try_reserve_exact(size);
+                reserved.map_err(|_| Error::CopyFailed { address, errno: Errno(libc::ENOMEM) })?;
                 buffer.resize(size, 0);
                 let copied = open.backend.read(span.start(), &mut buffer);
                 copied.map_err(|errno| copy_error(address, length, errno))?;
@@ -76,10 +76,11 @@ impl Mapper {
         if length == 0 {
             return Ok(None);
         }
-        let fault = Error::Fault { address, length };
-        let span = self.window.span_at(address, length).ok_or(fault)?;
-        let reached = covering(open, span).last().map_or(span.start(), |mapping| mapping.span.end());
-        if reached >= span.end() { Ok(Some(span)) } else { Err(fault) }
+        let shown = self.window.span_at(address, length).filter(|span| {
+            let reached = covering(open, *span).last().map_or(span.start(), |mapping| mapping.span.end());
+            reached >= span.end()
+        });
+        shown.map(Some).ok_or(Error::Fault { address, length })
     }
 }
 

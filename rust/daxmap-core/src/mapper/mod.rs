@@ -1,14 +1,14 @@
 //! The mapper: decides what a request may do, has the backend do it, and keeps the book of it.
 
 mod access;
+mod lock;
 mod remove;
 mod setup;
 mod sweep;
 
 pub use remove::BatchResult;
 
-use crate::LOG_TARGET;
-use crate::addr::GuestAddress;
+use crate::addr::{GuestAddress, Span, WindowOffset};
 use crate::backend::{Backend, Failure};
 use crate::budget::Budget;
 use crate::error::{Error, OpenError, Result};
@@ -17,14 +17,9 @@ use crate::stats::{Counters, Departure, Stats};
 use crate::sys::ForkGuard;
 use crate::table::{Mapping, Table};
 use crate::window::Window;
+use lock::Lock;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// VMAs that one mapping costs at worst: its own, and the hole that it splits off.
-const VMAS_PER_MAPPING: u64 = 2;
-/// VMAs of a window that shows nothing.
-const VMAS_PER_WINDOW: u64 = 1;
 
 /// What a mapper may do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +28,8 @@ pub struct Options {
     pub readonly: bool,
     /// Live mappings allowed at once, in place of this mapper's part in [`Budget::of_process`].
     pub max_mappings: Option<u64>,
+    /// Brings the pages of read-only mappings in when they are set up, where the backend can.
+    pub prefault: bool,
 }
 
 /// The mappings of one share's DAX window. All methods may be called from many threads.
@@ -42,12 +39,14 @@ pub struct Mapper {
     host_address: Option<usize>,
     counters: Counters,
     budget: &'static Budget,
+    vmas_of_window: u64,
+    vmas_per_mapping: u64,
     guard: ForkGuard,
     warnings: Warnings,
     /// Set when a drain is over, so that whoever sees it needs no lock.
     closed: AtomicBool,
     /// `None` once drained. The one lock: held over check, backend call and book-keeping.
-    open: Mutex<Option<Open>>,
+    open: Lock<Option<Open>>,
 }
 
 /// What a mapper has until it is drained.
@@ -80,8 +79,10 @@ impl Mapper {
         let guard = ForkGuard::new()?;
         let backend = attach(&window)?;
         let budget = Budget::of_process();
-        budget.charge_regardless(VMAS_PER_WINDOW);
+        let vmas_of_window = backend.vmas_of_window();
+        budget.charge_regardless(vmas_of_window);
         let host_address = backend.host_address();
+        let vmas_per_mapping = backend.vmas_per_mapping();
         let open = Open { table: Table::default(), backend, notes: Vec::new(), gave_up: false };
         Ok(Self {
             window,
@@ -89,10 +90,12 @@ impl Mapper {
             host_address,
             counters: Counters::new(),
             budget,
+            vmas_of_window,
+            vmas_per_mapping,
             guard,
             warnings: Warnings::new(),
             closed: AtomicBool::new(false),
-            open: Mutex::new(Some(open)),
+            open: Lock::new(Some(open)),
         })
     }
 
@@ -161,14 +164,13 @@ impl Mapper {
         self.warnings.warn(format_args!("{name}: {error}"));
     }
 
-    /// The lock, even where a panic under it poisoned it: the book is changed in single steps.
-    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Result<lock::Guard<'_, Option<Open>>> {
+        self.open.acquire().ok_or(Error::Reentered)
     }
 
     /// Makes `call` under the lock, then logs what it noted.
     fn locked<T>(&self, call: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
-        let mut state = self.lock();
+        let mut state = self.lock()?;
         let Some(open) = state.as_mut() else { return Err(Error::Closed) };
         let answer = call(open);
         let mut notes = std::mem::take(&mut open.notes);
@@ -176,7 +178,9 @@ impl Mapper {
             notes.extend(self.close(&mut state));
         }
         drop(state);
-        self.emit(notes);
+        if !notes.is_empty() {
+            self.emit(notes);
+        }
         answer
     }
 
@@ -189,29 +193,68 @@ impl Mapper {
     /// Strikes a mapping from the book.
     fn strike(&self, open: &mut Open, mapping: &Mapping, how: Departure) {
         open.table.remove(mapping.span.start());
+        self.departed(mapping, how);
+    }
+
+    /// Counts a mapping that has left the book.
+    fn departed(&self, mapping: &Mapping, how: Departure) {
         self.counters.departed(how, 1, mapping.span.length());
         if !matches!(how, Departure::Leaked) {
-            self.budget.give_back(VMAS_PER_MAPPING);
+            self.budget.give_back(self.vmas_per_mapping);
         }
     }
 
-    /// Has one mapping unmapped and strikes it as `how`. An error says what became of it instead.
-    fn unmap(&self, open: &mut Open, mapping: &Mapping, how: Departure) -> Result<()> {
+    /// Has the mapping that starts at `offset`, if `check` lets it, unmapped and struck as `how`. An error says what
+    /// became of it instead.
+    fn unmap(
+        &self,
+        open: &mut Open,
+        offset: WindowOffset,
+        how: Departure,
+        check: impl FnOnce(&Mapping) -> Result<()>,
+    ) -> Result<()> {
+        let entry = open.table.entry(offset).ok_or(Error::NoMapping { offset })?;
+        let mapping = *entry.get();
+        check(&mapping)?;
         let span = mapping.span;
-        match open.backend.unmap(span, std::slice::from_ref(mapping)) {
-            Ok(()) => self.strike(open, mapping, how),
-            Err(Failure::Emptied(errno)) => {
-                open.notes.push(format!("range {span} was unmapped with difficulty: {errno}"));
-                self.strike(open, mapping, how);
+        match open.backend.unmap(span, std::slice::from_ref(&mapping)) {
+            Ok(()) => {}
+            Err(Failure::Emptied(cause)) => {
+                open.notes.push(format!("range {span} was unmapped with difficulty: {cause}"));
             }
-            Err(Failure::Refused(errno)) => return Err(Error::UnmapRefused { span, errno }),
-            Err(Failure::GaveUp(errno)) => {
+            Err(Failure::Refused(cause)) => return Err(Error::UnmapRefused { span, cause }),
+            Err(Failure::GaveUp(cause)) => {
                 open.gave_up = true;
-                self.strike(open, mapping, Departure::Lost);
-                return Err(Error::GaveUp { span, errno });
+                entry.remove();
+                self.departed(&mapping, Departure::Lost);
+                return Err(Error::GaveUp { span, cause });
             }
         }
+        entry.remove();
+        self.departed(&mapping, how);
         Ok(())
+    }
+}
+
+impl Open {
+    /// Has many mappings unmapped in one call, if the backend can. Where not, each has to be tried on its own.
+    fn unmap_many(&mut self, span: Span, mappings: &[Mapping]) -> bool {
+        if !self.backend.unmaps_many() {
+            return false;
+        }
+        match self.backend.unmap(span, mappings) {
+            Ok(()) => true,
+            Err(Failure::Emptied(cause)) => {
+                self.notes.push(format!("range {span} was unmapped with difficulty: {cause}"));
+                true
+            }
+            Err(Failure::Refused(_)) => false,
+            Err(Failure::GaveUp(cause)) => {
+                self.notes.push(Error::GaveUp { span, cause }.to_string());
+                self.gave_up = true;
+                false
+            }
+        }
     }
 }
 
@@ -228,15 +271,8 @@ impl fmt::Debug for Mapper {
 
 impl Drop for Mapper {
     fn drop(&mut self) {
-        if self.guard.is_child() {
-            // The parent's window, and its VM: leave both alone.
-            let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner);
-            std::mem::forget(open.take());
-        } else if !self.is_closed() {
-            let (base, live) = (self.window.base(), self.live_mappings());
-            log::warn!(target: LOG_TARGET, "mapper at {base} dropped without drain_all(), with {live} live mappings");
-            // Not a child, so that it can't fail.
-            let _ = self.drain_all();
-        }
+        self.abandon();
+        // In a forked child the backend is still there: the parent's window, and its VM. Leave both alone.
+        std::mem::forget(self.open.get_mut().take());
     }
 }

@@ -8,7 +8,7 @@ use crate::stats::Departure;
 use crate::table::Mapping;
 
 /// What became of each entry of a batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct BatchResult {
     /// Entries removed.
     pub removed: u64,
@@ -57,8 +57,7 @@ impl Mapper {
     }
 
     fn remove_one(&self, open: &mut Open, offset: WindowOffset, length: u64) -> Result<()> {
-        let mapping = find(open, offset, length)?;
-        self.unmap(open, &mapping, Departure::Removed)
+        self.unmap(open, offset, Departure::Removed, |mapping| check_length(mapping, length))
     }
 
     fn remove_in_runs(&self, open: &mut Open, entries: &[(WindowOffset, u64)]) -> Vec<(usize, Error)> {
@@ -66,7 +65,7 @@ impl Mapper {
         // An offset's second entry has to see what became of the first, so it is kept for the end.
         let mut repeated = Vec::new();
         let mut order: Vec<usize> = (0..entries.len()).collect();
-        order.sort_by_key(|index| entries.get(*index)); // stable
+        order.sort_by_key(|index| entries.get(*index).map(|(offset, _)| *offset)); // stable
         let mut run = Run::default();
         let mut previous = None;
         for index in order {
@@ -98,11 +97,11 @@ impl Mapper {
 
     fn remove_run(&self, open: &mut Open, run: Run, failed: &mut Vec<(usize, Error)>) {
         let Some(span) = run.span else { return };
-        let as_one = run.mappings.len() > 1 && open.backend.unmap(span, &run.mappings).is_ok();
+        let as_one = run.mappings.len() > 1 && open.unmap_many(span, &run.mappings);
         for (index, mapping) in run.indices.into_iter().zip(&run.mappings) {
             if as_one {
                 self.strike(open, mapping, Departure::Removed);
-            } else if let Err(error) = self.unmap(open, mapping, Departure::Removed) {
+            } else if let Err(error) = self.unmap(open, mapping.span.start(), Departure::Removed, |_| Ok(())) {
                 failed.push((index, error));
             }
         }
@@ -124,9 +123,10 @@ impl Run {
 
 fn find(open: &Open, offset: WindowOffset, length: u64) -> Result<Mapping> {
     let mapping = open.table.starting_at(offset).ok_or(Error::NoMapping { offset })?;
-    if mapping.span.length() == length {
-        Ok(*mapping)
-    } else {
-        Err(Error::LengthDiffers { asked: length, live: mapping.span })
-    }
+    check_length(mapping, length)?;
+    Ok(*mapping)
+}
+
+fn check_length(mapping: &Mapping, asked: u64) -> Result<()> {
+    if mapping.span.length() == asked { Ok(()) } else { Err(Error::LengthDiffers { asked, live: mapping.span }) }
 }

@@ -1,6 +1,6 @@
 //! Setting a mapping up, or making a read-only one writable.
 
-use super::{Mapper, Open, VMAS_PER_MAPPING};
+use super::{Mapper, Open};
 use crate::LOG_TARGET;
 use crate::addr::{FileOffset, Span, WindowOffset};
 use crate::backend::{Failure, Placement};
@@ -44,7 +44,8 @@ impl Mapper {
                 return Err(Error::ReadOnlyMapper);
             }
             let file = regular_file(fd)?;
-            let placement = Placement { span, fd, file, file_offset, writable };
+            let prefault = self.options.prefault && !writable;
+            let placement = Placement { span, fd, file, file_offset, writable, prefault };
             let what = self.locked(|open| match open.table.overlap(span) {
                 None => self.set_up(open, &placement),
                 Some(live) if upgrades(&placement, live) => self.upgrade(open, &placement),
@@ -64,7 +65,7 @@ impl Mapper {
     fn set_up(&self, open: &mut Open, placement: &Placement) -> Result<&'static str> {
         self.charge_mapping(open)?;
         if let Err(failure) = open.backend.map(placement) {
-            self.budget.give_back(VMAS_PER_MAPPING);
+            self.budget.give_back(self.vmas_per_mapping);
             return Err(refusal(open, placement.span, failure));
         }
         open.table.put(placement.into());
@@ -74,7 +75,7 @@ impl Mapper {
 
     fn charge_mapping(&self, open: &Open) -> Result<()> {
         let Some(limit) = self.options.max_mappings else {
-            if self.budget.try_charge(VMAS_PER_MAPPING) {
+            if self.budget.try_charge(self.vmas_per_mapping) {
                 return Ok(());
             }
             return Err(Error::OverBudget { limit: self.budget.limit(), unit: "memory areas of this process" });
@@ -82,7 +83,7 @@ impl Mapper {
         if open.table.len() as u64 >= limit {
             return Err(Error::OverBudget { limit, unit: "mappings" });
         }
-        self.budget.charge_regardless(VMAS_PER_MAPPING);
+        self.budget.charge_regardless(self.vmas_per_mapping);
         Ok(())
     }
 
@@ -94,10 +95,10 @@ impl Mapper {
                 self.counters.upgraded();
                 Ok("upgraded")
             }
-            Err(Failure::Refused(errno)) => Err(Error::MapFailed { span: mapping.span, errno }),
-            Err(Failure::Emptied(errno)) => {
+            Err(Failure::Refused(cause)) => Err(Error::MapFailed { span: mapping.span, cause }),
+            Err(Failure::Emptied(cause)) => {
                 self.strike(open, &mapping, Departure::Lost);
-                Err(Error::Lost { span: mapping.span, errno })
+                Err(Error::Lost { span: mapping.span, cause })
             }
             Err(failure @ Failure::GaveUp(_)) => {
                 self.strike(open, &mapping, Departure::Lost);
@@ -115,10 +116,10 @@ fn upgrades(wanted: &Placement, live: &Mapping) -> bool {
 
 fn refusal(open: &mut Open, span: Span, failure: Failure) -> Error {
     match failure {
-        Failure::Refused(errno) | Failure::Emptied(errno) => Error::MapFailed { span, errno },
-        Failure::GaveUp(errno) => {
+        Failure::Refused(cause) | Failure::Emptied(cause) => Error::MapFailed { span, cause },
+        Failure::GaveUp(cause) => {
             open.gave_up = true;
-            Error::GaveUp { span, errno }
+            Error::GaveUp { span, cause }
         }
     }
 }
@@ -133,7 +134,7 @@ fn regular_file(fd: RawFd) -> Result<FileId> {
 
 impl From<&Placement> for Mapping {
     fn from(placement: &Placement) -> Self {
-        let Placement { span, file_offset, file, writable, fd: _ } = *placement;
+        let Placement { span, file_offset, file, writable, .. } = *placement;
         Self { span, file_offset, file, writable }
     }
 }

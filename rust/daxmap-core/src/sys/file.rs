@@ -31,7 +31,7 @@ pub(crate) fn identify(fd: RawFd) -> Result<Identified, Errno> {
     // SAFETY: fstat returned 0, so it filled the struct.
     let stat = unsafe { stat.assume_init() };
     Ok(match stat.st_mode & libc::S_IFMT {
-        libc::S_IFREG => Identified::Regular(FileId { dev: stat.st_dev, ino: stat.st_ino }),
+        libc::S_IFREG => Identified::Regular(FileId { dev: device_number(stat.st_dev), ino: stat.st_ino }),
         libc::S_IFDIR => Identified::Other("a directory"),
         libc::S_IFIFO => Identified::Other("a FIFO"),
         libc::S_IFSOCK => Identified::Other("a socket"),
@@ -40,4 +40,17 @@ pub(crate) fn identify(fd: RawFd) -> Result<Identified, Errno> {
         libc::S_IFLNK => Identified::Other("a symbolic link"),
         _ => Identified::Other("a file of no known type"),
     })
+}
+
+/// `st_dev` is a 64-bit number on Linux and a signed 32-bit one on macOS; what counts is that it keeps its bits.
+#[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
+fn device_number(dev: libc::dev_t) -> u64 {
+    dev as u64
+}
+
+/// Whether `fd` is open for both reading and writing: `F_GETFL` of `fcntl(2)`. False where it can't be told.
+pub(crate) fn is_read_write(fd: RawFd) -> bool {
+    // SAFETY: the kernel checks `fd`; no memory is involved.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_ACCMODE == libc::O_RDWR
 }

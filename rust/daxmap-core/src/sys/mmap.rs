@@ -1,9 +1,7 @@
-//! A reserved range of host addresses, and files shown in it.
+//! Ranges of files mapped into host memory, wherever there is room.
 
-use super::{Errno, copy};
-use std::ops::Range;
+use super::{Errno, HostRange};
 use std::os::fd::RawFd;
-use std::ptr;
 
 /// A range of a file, as a mapping asks for it.
 #[derive(Clone, Copy, Debug)]
@@ -11,191 +9,17 @@ pub(crate) struct FileRange {
     pub(crate) fd: RawFd,
     pub(crate) offset: u64,
     pub(crate) length: usize,
-    pub(crate) writable: bool,
 }
 
 impl FileRange {
-    fn protection(&self) -> i32 {
-        if self.writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ }
-    }
-
-    fn offset(&self) -> Result<libc::off_t, Errno> {
+    pub(super) fn offset(&self) -> Result<libc::off_t, Errno> {
         self.offset.try_into().map_err(|_| Errno(libc::EOVERFLOW))
     }
 
-    /// Maps the range somewhere and takes it away again: whether the file can be mapped, at no risk to any window.
-    pub(crate) fn probe(&self) -> Result<(), Errno> {
-        let offset = self.offset()?;
-        // SAFETY: without MAP_FIXED the kernel picks a free range, so nothing is replaced; the kernel checks `fd`.
-        let address =
-            unsafe { libc::mmap(ptr::null_mut(), self.length, self.protection(), libc::MAP_SHARED, self.fd, offset) };
-        if address == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
-        // SAFETY: mmap has just made the range, and nobody else knows it.
-        if unsafe { libc::munmap(address, self.length) } == 0 { Ok(()) } else { Err(Errno::last()) }
-    }
-}
-
-/// A range of addresses that belongs to nobody else: inaccessible, until a file is placed in it.
-///
-/// It is never freed by a drop, since a guest may still reach it: only [`Reservation::release`] frees it. Every method
-/// that replaces what a part of it shows does so in one step, so that no other thread's `mmap` can land in a gap.
-#[derive(Debug)]
-pub(crate) struct Reservation {
-    address: usize,
-    length: usize,
-}
-
-const HOLE: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-
-impl Reservation {
-    /// Reserves `length` bytes at a multiple of `alignment`, a power of two and a multiple of the page size.
-    pub(crate) fn new(length: usize, alignment: usize) -> Result<Self, Errno> {
-        let wider = length.checked_add(alignment).ok_or(Errno(libc::ENOMEM))?;
-        // SAFETY: without MAP_FIXED the kernel picks a free range, so nothing is replaced.
-        let found = unsafe { libc::mmap(ptr::null_mut(), wider, libc::PROT_NONE, HOLE, -1, 0) };
-        if found == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
-        let found = found as usize;
-        let address = found.next_multiple_of(alignment);
-        // What the alignment left over at both ends. Where this fails, a few inaccessible pages stay reserved.
-        for (start, end) in [(found, address), (address.wrapping_add(length), found.wrapping_add(wider))] {
-            if start < end {
-                // SAFETY: the range is a part of what mmap has just made, outside what is kept.
-                unsafe { libc::munmap(start as *mut _, end.wrapping_sub(start)) };
-            }
-        }
-        Ok(Self { address, length })
-    }
-
-    pub(crate) fn address(&self) -> usize {
-        self.address
-    }
-
-    /// The host addresses of `[offset, offset + length)`, or EINVAL where that leaves the reservation.
-    pub(crate) fn range(&self, offset: u64, length: usize) -> Result<Range<usize>, Errno> {
-        let start = usize::try_from(offset).ok().filter(|start| *start <= self.length);
-        let end = start.and_then(|start| start.checked_add(length)).filter(|end| *end <= self.length);
-        match (start, end) {
-            (Some(start), Some(end)) => {
-                Ok(self.address.wrapping_add(start)..self.address.wrapping_add(end)) // within one mmap: no wrap
-            }
-            _ => Err(Errno(libc::EINVAL)),
-        }
-    }
-
-    /// Shows a range of a file at `offset`, in place of whatever was there.
-    ///
-    /// On failure that may be there still, or be gone: the kernel may have removed it before it asked the file.
-    pub(crate) fn place(&mut self, offset: u64, file: &FileRange) -> Result<(), Errno> {
-        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
-        self.map(offset, file.length, file.protection(), flags, file.fd, file.offset()?)
-    }
-
-    /// Makes `[offset, offset + length)` a hole, in place of whatever was there. On failure, as [`Self::place`].
-    pub(crate) fn clear(&mut self, offset: u64, length: usize) -> Result<(), Errno> {
-        self.map(offset, length, libc::PROT_NONE, HOLE | libc::MAP_FIXED, -1, 0)
-    }
-
-    /// Makes `[offset, offset + length)` a hole if nothing at all is there: EEXIST otherwise.
-    pub(crate) fn refill(&mut self, offset: u64, length: usize) -> Result<(), Errno> {
-        self.map(offset, length, libc::PROT_NONE, HOLE | libc::MAP_FIXED_NOREPLACE, -1, 0)
-    }
-
-    fn map(
-        &mut self,
-        offset: u64,
-        length: usize,
-        protection: i32,
-        flags: i32,
-        fd: RawFd,
-        file_offset: libc::off_t,
-    ) -> Result<(), Errno> {
-        let range = self.range(offset, length)?;
-        let address = range.start as *mut libc::c_void;
-        // SAFETY: `range` lies in the reservation, where Rust has no object and nobody else has memory: what others
-        // know of it they know through `self`, which is borrowed exclusively. The kernel checks `fd`.
-        let answer = unsafe { libc::mmap(address, range.len(), protection, flags, fd, file_offset) };
-        if answer == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
-    }
-
-    /// Fills `buffer` from `offset`: EFAULT at a hole or past the end of a file.
-    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Errno> {
-        let range = self.range(offset, buffer.len())?;
-        copy::read(range.start, buffer)
-    }
-
-    /// Stores `data` at `offset`: EFAULT at a hole, a read-only mapping or past the end of a file.
-    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result<(), Errno> {
-        let range = self.range(offset, data.len())?;
-        // SAFETY: `range` lies in the reservation, where Rust has no object.
-        unsafe { copy::write(range.start, data) }
-    }
-
-    /// Frees the addresses. The caller has made sure that no guest reaches them.
-    pub(crate) fn release(self) -> Result<(), (Self, Errno)> {
-        // SAFETY: the range is the one that `new` reserved, and `self` was its only handle.
-        let answer = unsafe { libc::munmap(self.address as *mut _, self.length) };
-        if answer == 0 { Ok(()) } else { Err((self, Errno::last())) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-    use std::os::fd::AsRawFd;
-
-    const PAGE: usize = 4096;
-
-    fn file(name: &str, content: &[u8]) -> std::fs::File {
-        let path = std::env::temp_dir().join(format!("daxmap-{name}-{}", std::process::id()));
-        let mut file =
-            std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
-        std::fs::remove_file(path).unwrap();
-        file.write_all(content).unwrap();
-        file
-    }
-
-    #[test]
-    fn refuses_ranges_outside() {
-        let mut reservation = Reservation::new(4 * PAGE, PAGE).unwrap();
-        for (offset, length) in [(4 * PAGE, PAGE), (3 * PAGE, 2 * PAGE), (usize::MAX - PAGE + 1, 2 * PAGE)] {
-            assert_eq!(reservation.clear(offset as u64, length), Err(Errno(libc::EINVAL)));
-        }
-        reservation.release().unwrap();
-    }
-
-    #[test]
-    fn is_aligned_and_wholly_owned() {
-        for _ in 0..8 {
-            let reservation = Reservation::new(3 * PAGE, 2 << 20).unwrap();
-            assert!(reservation.address().is_multiple_of(2 << 20));
-            let range = reservation.range(0, 3 * PAGE).unwrap();
-            assert!(super::super::all_shown([(range, super::super::Shown::Hole)]));
-            reservation.release().unwrap();
-        }
-    }
-
-    #[test]
-    fn shows_a_file_and_takes_it_away() {
-        let file = file("place", &[7; PAGE]);
-        let mut reservation = Reservation::new(4 * PAGE, PAGE).unwrap();
-        let range = FileRange { fd: file.as_raw_fd(), offset: 0, length: 2 * PAGE, writable: true };
-        range.probe().unwrap();
-        reservation.place(PAGE as u64, &range).unwrap();
-        let mut byte = [0];
-        reservation.read(PAGE as u64, &mut byte).unwrap();
-        assert_eq!(byte, [7]);
-        reservation.write(PAGE as u64, &[9]).unwrap();
-        std::os::unix::fs::FileExt::read_exact_at(&file, &mut byte, 0).unwrap();
-        assert_eq!(byte, [9]);
-        assert_eq!(reservation.read(2 * PAGE as u64, &mut byte), Err(Errno(libc::EFAULT)), "past the end of the file");
-        assert_eq!(reservation.refill(PAGE as u64, PAGE), Err(Errno(libc::EEXIST)));
-        reservation.clear(PAGE as u64, 2 * PAGE).unwrap();
-        assert_eq!(reservation.read(PAGE as u64, &mut byte), Err(Errno(libc::EFAULT)), "a hole");
-        reservation.release().unwrap();
+    /// Maps the range wherever there is room, the host side always readable and writable. What is stored there reaches
+    /// the file if it is `shared`, and nobody if it is not.
+    pub(crate) fn map(&self, shared: bool) -> Result<HostRange, Errno> {
+        let sharing = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE | libc::MAP_NORESERVE };
+        HostRange::map(self.length, libc::PROT_READ | libc::PROT_WRITE, sharing, self.fd, self.offset()?)
     }
 }

@@ -1,19 +1,35 @@
 //! The only room with system calls and `unsafe`. What leaves it is safe to call with any argument.
 #![allow(unsafe_code)]
 
+#[cfg_attr(target_os = "linux", path = "copy_linux.rs")]
+#[cfg_attr(target_os = "macos", path = "copy_macos.rs")]
 mod copy;
 mod file;
 mod fork;
-mod kvm;
-mod maps;
+mod hvf;
 mod mmap;
+mod range;
+
+#[cfg(target_os = "linux")]
+mod kvm;
+#[cfg(target_os = "linux")]
+mod maps;
+#[cfg(target_os = "linux")]
+mod reservation;
 
 pub use file::FileId;
-pub(crate) use file::{Identified, identify};
+pub(crate) use file::{Identified, identify, is_read_write};
 pub(crate) use fork::ForkGuard;
-pub(crate) use kvm::Memslot;
-pub(crate) use maps::{Shown, all_shown};
-pub(crate) use mmap::{FileRange, Reservation};
+pub(crate) use hvf::Framework;
+pub(crate) use mmap::FileRange;
+pub use range::HostRange;
+
+#[cfg(target_os = "linux")]
+pub(crate) use {
+    kvm::Memslot,
+    maps::{Shown, all_shown},
+    reservation::{HoleKind, Reservation},
+};
 
 use std::fmt;
 
@@ -27,6 +43,8 @@ impl Errno {
         Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
     }
 }
+
+impl std::error::Error for Errno {}
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

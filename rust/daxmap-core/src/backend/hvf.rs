@@ -1,0 +1,114 @@
+//! Hypervisor.framework as the hypervisor: `mmap`, then `hv_vm_map`.
+
+use super::hypervisor::{Access, Hypervisor};
+use crate::addr::GuestAddress;
+use crate::error::OpenError;
+use crate::refusal::Refusal;
+use crate::sys::{Errno, Framework, HostRange};
+use std::fmt;
+use std::path::Path;
+
+/// Where macOS keeps the framework (in the dynamic linker's cache, not as a file).
+pub const FRAMEWORK: &str = "/System/Library/Frameworks/Hypervisor.framework/Hypervisor";
+
+/// The VM of this process, under Hypervisor.framework. A process has at most one.
+#[derive(Clone, Copy, Debug)]
+pub struct Hvf {
+    framework: Framework,
+}
+
+impl Hvf {
+    /// Loads the framework, or another library of the same ABI.
+    ///
+    /// # Errors
+    /// [`OpenError::Refused`] with ENOTSUP where it can't be loaded.
+    pub fn load(path: &Path) -> Result<Self, OpenError> {
+        let framework = Framework::load(path).map_err(|error| OpenError::Refused {
+            what: format!("Hypervisor.framework is not to be had ({error})"),
+            errno: Errno(libc::ENOTSUP),
+        })?;
+        Ok(Self { framework })
+    }
+}
+
+impl Hypervisor for Hvf {
+    fn map(&mut self, memory: &HostRange, guest: GuestAddress, access: Access) -> Result<(), Refusal> {
+        let answer = self.framework.map(memory, guest.0, access.bits().into());
+        answer.map_err(|code| refusal("hv_vm_map", code))
+    }
+
+    fn unmap(&mut self, guest: GuestAddress, length: u64) -> Result<(), Refusal> {
+        self.framework.unmap(guest.0, size(length)?).map_err(|code| refusal("hv_vm_unmap", code))
+    }
+
+    fn protect(&mut self, guest: GuestAddress, length: u64, access: Access) -> Option<Result<(), Refusal>> {
+        let call = |size| self.framework.protect(guest.0, size, access.bits().into());
+        Some(size(length).and_then(|size| call(size).map_err(|code| refusal("hv_vm_protect", code))))
+    }
+}
+
+fn size(length: u64) -> Result<usize, Refusal> {
+    usize::try_from(length).map_err(|_| Refusal::from(Errno(libc::EINVAL)))
+}
+
+fn refusal(call: &'static str, code: i32) -> Refusal {
+    Refusal::io(HvError { call, code })
+}
+
+/// What a call of the framework returned: `hv_return_t` of `Hypervisor/hv_error.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct HvError {
+    call: &'static str,
+    code: i32,
+}
+
+impl HvError {
+    /// The code's name, and what to do about it.
+    fn meaning(self) -> (&'static str, &'static str) {
+        match self.code.cast_unsigned() {
+            0xfae9_4001 => ("HV_ERROR", "the framework gives no reason"),
+            0xfae9_4002 => ("HV_BUSY", "the range is in use by the framework"),
+            0xfae9_4003 => ("HV_BAD_ARGUMENT", "not aligned to the host's page, or not a range that was mapped"),
+            0xfae9_4004 => ("HV_ILLEGAL_GUEST_STATE", "the guest's state does not allow it"),
+            0xfae9_4005 => ("HV_NO_RESOURCES", "the framework has no memory left for it"),
+            0xfae9_4006 => ("HV_NO_DEVICE", "no VM exists: call hv_vm_create first, and drain before hv_vm_destroy"),
+            0xfae9_4007 => (
+                "HV_DENIED",
+                "the Python binary lacks the entitlement com.apple.security.hypervisor: put it into a plist and run \
+                 codesign --sign - --force --entitlements hypervisor.plist \"$(python3 -c 'import sys; \
+                 print(sys.executable)')\"",
+            ),
+            0xfae9_4008 => ("HV_FAULT", "an address the framework cannot reach"),
+            0xfae9_400f => ("HV_UNSUPPORTED", "this Mac or this macOS cannot do it"),
+            _ => ("unknown", "a code that is not in hv_error.h"),
+        }
+    }
+}
+
+impl fmt::Display for HvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, meaning) = self.meaning();
+        write!(f, "{} returned {name} ({:#010x}): {meaning}", self.call, self.code)
+    }
+}
+
+impl std::error::Error for HvError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let denied = HvError { call: "hv_vm_map", code: 0xfae9_4007_u32.cast_signed() }.to_string();
+        assert!(denied.starts_with("hv_vm_map returned HV_DENIED (0xfae94007)"), "{denied}");
+        assert!(denied.contains("com.apple.security.hypervisor") && denied.contains("codesign"), "{denied}");
+        assert!(HvError { call: "hv_vm_map", code: 1 }.to_string().contains("unknown"));
+    }
+
+    #[test]
+    fn a_missing_framework_is_a_clear_error() {
+        let error = Hvf::load(Path::new("/nonexistent/Hypervisor")).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/Hypervisor"), "{error}");
+    }
+}

@@ -1,0 +1,89 @@
+//! Host addresses that belong to one owner, and copies in and out of them that never raise a signal.
+
+use super::{Errno, copy};
+use std::ops::Range;
+use std::ptr;
+
+/// A range that one `mmap` made, and that nobody else has.
+///
+/// It is never freed by a drop, since a guest may still reach it: only `release` frees it.
+#[derive(Debug)]
+pub struct HostRange {
+    start: usize,
+    length: usize,
+}
+
+impl HostRange {
+    /// Maps `length` bytes wherever the kernel finds room, so that nothing is replaced.
+    pub(super) fn map(
+        length: usize,
+        protection: i32,
+        flags: i32,
+        fd: libc::c_int,
+        offset: libc::off_t,
+    ) -> Result<Self, Errno> {
+        debug_assert_eq!(flags & libc::MAP_FIXED, 0);
+        // SAFETY: without MAP_FIXED the kernel picks a free range; it checks `fd` and all other arguments.
+        let address = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, fd, offset) };
+        if address == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(Self { start: address as usize, length }) }
+    }
+
+    #[cfg(target_os = "linux")]
+    /// The part of the range from the first multiple of `alignment` on, `length` bytes long; the rest is freed.
+    /// The range is at least `alignment` bytes longer than that.
+    pub(super) fn trim(self, alignment: usize, length: usize) -> Self {
+        let kept = self.start.next_multiple_of(alignment);
+        let (kept_end, end) = (kept.wrapping_add(length), self.start.wrapping_add(self.length));
+        debug_assert!(kept_end <= end);
+        for (from, to) in [(self.start, kept), (kept_end, end)] {
+            if from < to {
+                // SAFETY: the part lies in the range, which is `self`'s alone, and outside what is kept. Should this
+                // fail, a few inaccessible pages stay reserved.
+                unsafe { libc::munmap(from as *mut _, to.wrapping_sub(from)) };
+            }
+        }
+        Self { start: kept, length }
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The addresses of `[offset, offset + length)`, or EINVAL where that leaves the range.
+    pub(crate) fn part(&self, offset: u64, length: usize) -> Result<Range<usize>, Errno> {
+        let from = usize::try_from(offset).ok();
+        let to = from.and_then(|from| from.checked_add(length)).filter(|to| *to <= self.length);
+        match (from, to) {
+            (Some(from), Some(to)) => Ok(self.start.wrapping_add(from)..self.start.wrapping_add(to)), // one mmap: no wrap
+            _ => Err(Errno(libc::EINVAL)),
+        }
+    }
+
+    /// Fills `buffer` from `offset`: EFAULT where no byte of a file is mapped.
+    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Errno> {
+        let part = self.part(offset, buffer.len())?;
+        copy::read(part.start, buffer)
+    }
+
+    /// Stores `data` at `offset`: EFAULT where no byte of a file is mapped, or not for writing.
+    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result<(), Errno> {
+        let part = self.part(offset, data.len())?;
+        // SAFETY: the part lies in the range, where Rust has no object.
+        unsafe { copy::write(part.start, data) }
+    }
+
+    /// Frees the addresses, or gives them back. The caller has made sure that no guest reaches them.
+    pub(crate) fn release(self) -> Result<(), (Self, Errno)> {
+        // SAFETY: the range is the one that mmap made, and `self` was its only handle.
+        let answer = unsafe { libc::munmap(self.start as *mut _, self.length) };
+        if answer == 0 { Ok(()) } else { Err((self, Errno::last())) }
+    }
+}

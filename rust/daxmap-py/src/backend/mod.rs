@@ -1,0 +1,155 @@
+//! The backends as Python objects.
+
+#[cfg_attr(target_os = "linux", path = "linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "absent.rs")]
+mod linux;
+
+pub(crate) use linux::{HostWindowBackend, KvmBackend};
+
+use crate::callbacks::Callbacks;
+use crate::error::raise_open;
+use crate::hypervisor::{PyBackend, PyHypervisor};
+use daxmap_core::{Backend, FRAMEWORK, Hvf, OpenError, Window};
+use pyo3::exceptions::PyResourceWarning;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
+use std::ffi::CStr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A hypervisor that is a Python object.
+#[pyclass(frozen, module = "daxmap")]
+pub(crate) struct HypervisorBackend {
+    hypervisor: Py<PyAny>,
+    used: AtomicBool,
+}
+
+#[pymethods]
+impl HypervisorBackend {
+    #[new]
+    fn new(hypervisor: Bound<'_, PyAny>) -> PyResult<Self> {
+        Callbacks::of(&hypervisor)?; // whoever forgot a method learns it here, not from a guest's request
+        Ok(Self { hypervisor: hypervisor.unbind(), used: AtomicBool::new(false) })
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("<HypervisorBackend of {}>", self.hypervisor.bind(py).repr()?))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.hypervisor)
+    }
+}
+
+/// Hypervisor.framework of macOS, or a library of the same ABI.
+#[pyclass(frozen, module = "daxmap")]
+pub(crate) struct HvfBackend {
+    hypervisor: Hvf,
+    used: AtomicBool,
+}
+
+#[pymethods]
+impl HvfBackend {
+    #[new]
+    #[pyo3(signature = (*, framework = PathBuf::from(FRAMEWORK)))]
+    fn new(framework: PathBuf) -> PyResult<Self> {
+        let hypervisor = Hvf::load(&framework).map_err(raise_open)?;
+        Ok(Self { hypervisor, used: AtomicBool::new(false) })
+    }
+
+    #[allow(clippy::unused_self)]
+    fn __repr__(&self) -> &'static str {
+        "<HvfBackend>"
+    }
+}
+
+/// What is given to a mapper as its backend.
+pub(crate) enum AnyBackend {
+    #[cfg(target_os = "linux")]
+    HostWindow(Py<HostWindowBackend>),
+    #[cfg(target_os = "linux")]
+    Kvm(Py<KvmBackend>),
+    Hypervisor(Py<HypervisorBackend>, Arc<Callbacks>, PyHypervisor),
+    Hvf(Py<HvfBackend>),
+    Object(Arc<Callbacks>),
+}
+
+impl AnyBackend {
+    /// The methods of the VMM's own object, where the backend calls any.
+    pub(crate) fn callbacks(&self) -> Option<Arc<Callbacks>> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::HostWindow(_) | Self::Kvm(_) => None,
+            Self::Hvf(_) => None,
+            Self::Hypervisor(_, callbacks, _) | Self::Object(callbacks) => Some(Arc::clone(callbacks)),
+        }
+    }
+
+    /// Puts the backend to work for one mapper.
+    pub(crate) fn attach(self, window: &Window, readonly: bool) -> Result<Box<dyn Backend>, OpenError> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::HostWindow(backend) => backend.get().attach(window),
+            #[cfg(target_os = "linux")]
+            Self::Kvm(backend) => backend.get().attach(window),
+            Self::Hypervisor(backend, _, hypervisor) => {
+                take(&backend.get().used)?;
+                Ok(Box::new(daxmap_core::HypervisorBackend::new(hypervisor, window, readonly)))
+            }
+            Self::Hvf(backend) => {
+                let HvfBackend { hypervisor, used } = backend.get();
+                take(used)?;
+                Ok(Box::new(daxmap_core::HypervisorBackend::new(*hypervisor, window, readonly)))
+            }
+            Self::Object(callbacks) => Ok(Box::new(PyBackend(callbacks))),
+        }
+    }
+}
+
+/// One backend serves one mapper.
+fn take(used: &AtomicBool) -> Result<(), OpenError> {
+    if used.swap(true, Ordering::Relaxed) {
+        return Err(OpenError::Invalid("the backend belongs to a mapper already".to_owned()));
+    }
+    Ok(())
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for AnyBackend {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        #[cfg(target_os = "linux")]
+        if let Ok(backend) = object.cast::<HostWindowBackend>() {
+            return Ok(Self::HostWindow(backend.to_owned().unbind()));
+        }
+        #[cfg(target_os = "linux")]
+        if let Ok(backend) = object.cast::<KvmBackend>() {
+            return Ok(Self::Kvm(backend.to_owned().unbind()));
+        }
+        if let Ok(backend) = object.cast::<HypervisorBackend>() {
+            let py = object.py();
+            let callbacks = Arc::new(Callbacks::of(backend.get().hypervisor.bind(py))?);
+            let hypervisor = PyHypervisor::new(py, Arc::clone(&callbacks))?;
+            return Ok(Self::Hypervisor(backend.to_owned().unbind(), callbacks, hypervisor));
+        }
+        if let Ok(backend) = object.cast::<HvfBackend>() {
+            return Ok(Self::Hvf(backend.to_owned().unbind()));
+        }
+        Callbacks::of(&object).map(|callbacks| Self::Object(Arc::new(callbacks)))
+    }
+}
+
+/// Warns the way Python warns of files left open.
+pub(crate) fn warn_of_resource(text: &CStr) {
+    // None while the interpreter shuts down: there is nobody left to warn.
+    let _ = Python::try_attach(|py| {
+        let pending = PyErr::take(py);
+        if let Err(error) = PyErr::warn(py, &py.get_type::<PyResourceWarning>(), text, 1) {
+            error.write_unraisable(py, None); // the warning is an error in this program, and a destructor can't raise
+        }
+        if let Some(pending) = pending {
+            pending.restore(py);
+        }
+    });
+}
