@@ -7,7 +7,7 @@ use crate::mapper::DaxMapper;
 use crate::message::read;
 use daxmap_core::fuse::{self, Removal, Setup, Target, Undone};
 use daxmap_core::{Errno, Mapper};
-use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::exceptions::{PyAttributeError, PyException, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyList};
@@ -106,7 +106,10 @@ impl Target for Share<'_, '_> {
             let fd = file.extract().map_err(|error| self.refused("resolver", error))?;
             return self.map(wanted, fd);
         }
-        let close = file.getattr(intern!(self.py, "close")).map_err(|_| self.refused("resolver", no_file(&file)))?;
+        let close = file.getattr(intern!(self.py, "close")).map_err(|error| {
+            let lacking = error.is_instance_of::<PyAttributeError>(self.py);
+            self.refused("resolver", if lacking { no_file(&file) } else { error })
+        })?;
         let fd = file.extract().map_err(|error| self.refused("resolver", error));
         let answer = fd.and_then(|fd: Fd| self.map(wanted, fd.0));
         match close.call0().map_err(|error| self.refused("close of the resolver's file", error)) {
