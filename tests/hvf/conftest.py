@@ -1,5 +1,6 @@
 """The stand-in, built once, and a window over it for each test."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,12 @@ import pytest
 
 from hvf.standin import Code, Standin, build_library
 from hvf.window import PAGE, Window
+
+
+@pytest.fixture(scope="session", autouse=True)
+def linux() -> None:
+    if sys.platform != "linux":
+        pytest.skip("the stand-in for Hypervisor.framework needs Linux: /proc/self/maps, process_vm_readv")
 
 
 @pytest.fixture(scope="session")

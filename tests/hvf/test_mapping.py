@@ -10,6 +10,7 @@ from daxmap import DaxMapper, HvfBackend
 from hvf.standin import EXEC, READ, WRITE, Code, Operation, Standin
 from hvf.window import BASE, PAGE, SIZE, Window
 
+PROJECT = Path(__file__).parents[2]
 MAP, UNMAP, PROTECT = Operation.MAP, Operation.UNMAP, Operation.PROTECT
 
 
@@ -158,6 +159,7 @@ def test_return_code_is_named_in_the_error(window: Window, code: Code) -> None:
     with pytest.raises(OSError, match=f"hv_vm_map returned HV_{code.name} \\({code:#x}\\): .{{10}}") as caught:
         window.map(file, 0)
     assert caught.value.errno == EIO
+    assert f"| `HV_{code.name}` | {code:#x} |" in (PROJECT / "docs" / "macos.md").read_text()
     window.agree()
 
 
