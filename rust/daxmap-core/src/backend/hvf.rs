@@ -5,6 +5,7 @@ use crate::addr::GuestAddress;
 use crate::error::OpenError;
 use crate::refusal::Refusal;
 use crate::sys::{Errno, Framework, HostRange};
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
@@ -64,25 +65,32 @@ struct HvError {
 
 impl HvError {
     /// The code's name, and what to do about it.
-    fn meaning(self) -> (&'static str, &'static str) {
-        match self.code.cast_unsigned() {
+    fn meaning(self) -> (&'static str, Cow<'static, str>) {
+        let (name, meaning) = match self.code.cast_unsigned() {
             0xfae9_4001 => ("HV_ERROR", "the framework gives no reason"),
             0xfae9_4002 => ("HV_BUSY", "the range is in use by the framework"),
             0xfae9_4003 => ("HV_BAD_ARGUMENT", "not aligned to the host's page, or not a range that was mapped"),
             0xfae9_4004 => ("HV_ILLEGAL_GUEST_STATE", "the guest's state does not allow it"),
             0xfae9_4005 => ("HV_NO_RESOURCES", "the framework has no memory left for it"),
             0xfae9_4006 => ("HV_NO_DEVICE", "no VM exists: call hv_vm_create first, and drain before hv_vm_destroy"),
-            0xfae9_4007 => (
-                "HV_DENIED",
-                "the Python binary lacks the entitlement com.apple.security.hypervisor: put it into a plist and run \
-                 codesign --sign - --force --entitlements hypervisor.plist \"$(python3 -c 'import sys; \
-                 print(sys.executable)')\"",
-            ),
+            0xfae9_4007 => return ("HV_DENIED", denied().into()),
             0xfae9_4008 => ("HV_FAULT", "an address the framework cannot reach"),
             0xfae9_400f => ("HV_UNSUPPORTED", "this Mac or this macOS cannot do it"),
             _ => ("unknown", "a code that is not in hv_error.h"),
-        }
+        };
+        (name, meaning.into())
     }
+}
+
+/// An entitlement is the running program's: that of the Python binary, and of no library that it loads. A virtual
+/// environment's `python` is a link to it, and a framework build's starts another program.
+fn denied() -> String {
+    let program = std::env::current_exe().and_then(std::fs::canonicalize);
+    let program = program.map_or_else(|_| "PYTHON".to_owned(), |path| path.display().to_string());
+    format!(
+        "the program lacks the entitlement com.apple.security.hypervisor: put it into a property list and run \
+         codesign --sign - --force --entitlements hypervisor.plist '{program}'"
+    )
 }
 
 impl fmt::Display for HvError {
@@ -102,7 +110,10 @@ mod tests {
     fn errors_say_what_to_do() {
         let denied = HvError { call: "hv_vm_map", code: 0xfae9_4007_u32.cast_signed() }.to_string();
         assert!(denied.starts_with("hv_vm_map returned HV_DENIED (0xfae94007)"), "{denied}");
-        assert!(denied.contains("com.apple.security.hypervisor") && denied.contains("codesign"), "{denied}");
+        assert!(denied.contains("com.apple.security.hypervisor"), "{denied}");
+        let program = std::env::current_exe().and_then(std::fs::canonicalize).unwrap();
+        let command = format!("codesign --sign - --force --entitlements hypervisor.plist '{}'", program.display());
+        assert!(denied.ends_with(&command), "{denied}");
         assert!(HvError { call: "hv_vm_map", code: 1 }.to_string().contains("unknown"));
     }
 

@@ -5,8 +5,10 @@ use libc::{c_int, mach_port_t};
 
 /// `KERN_SUCCESS` of `mach/kern_return.h`.
 const KERN_SUCCESS: c_int = 0;
-/// The most that one call moves: `mach_vm_write` takes a 32-bit count.
-const MAX_PIECE: usize = 1 << 30;
+/// The most that one call moves. Of so little the kernel makes a plain copy, and finds out at once what can't be read
+/// (`vm_map_copyin` of xnu, below its `msg_ool_size_small`). Whole pages it may share with the source instead: those past
+/// the end of a file would be a SIGBUS later, when the copy is looked at.
+const MAX_PIECE: usize = 4096;
 
 // Of `mach/mach_vm.h` and `mach/mach_init.h`, in libSystem.
 unsafe extern "C" {
