@@ -26,12 +26,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo test lint rust-test pytest fmt wheel clean doctor
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(BUILT) ## build daxmap and show a guest that uses host files through its DAX window
 	$(BIN)/daxmap demo $(ARGS)
 
-test: lint rust-test pytest ## build daxmap, check the code and run all tests
+include macos.mk
+
+test: lint check-macos rust-test pytest ## build daxmap, check the code and run all tests
 
 lint: $(BUILT) ## check format, lints, types, and the stubs against the binary
 	cargo fmt --all --check
