@@ -24,9 +24,12 @@ thread_local! {
     static PENDING: RefCell<Option<PyErr>> = const { RefCell::new(None) };
 }
 
-/// What this thread has to raise, whatever the mapper answered.
-pub(crate) fn take_pending() -> Option<PyErr> {
-    PENDING.take()
+/// Makes a call of a mapper, and returns what its callbacks left to raise beside its answer. What an outer call on this
+/// thread has to raise stays that call's: a callback, or whoever handles a log record, may use a mapper too.
+pub(crate) fn with_pending<T>(call: impl FnOnce() -> T) -> (T, Option<PyErr>) {
+    let outer = PENDING.take();
+    let answer = call();
+    (answer, PENDING.replace(outer))
 }
 
 /// Which of the methods.

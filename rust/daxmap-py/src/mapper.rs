@@ -1,7 +1,7 @@
 //! `daxmap.DaxMapper`.
 
 use crate::backend::{AnyBackend, warn_of_resource};
-use crate::callbacks::{Callbacks, take_pending};
+use crate::callbacks::{Callbacks, with_pending};
 use crate::convert::Fd;
 use crate::error::{raise, raise_open};
 use crate::logging::refresh_level;
@@ -36,8 +36,9 @@ impl DaxMapper {
         call: impl Send + FnOnce(&Mapper) -> Result<T, Error>,
     ) -> PyResult<Result<T, Error>> {
         refresh_level(py);
-        let answer = py.detach(|| call(&self.mapper));
-        match self.pending() {
+        let call = || py.detach(|| call(&self.mapper));
+        let (answer, pending) = if self.calls_back { with_pending(call) } else { (call(), None) };
+        match pending {
             Some(pending) => Err(pending),
             None => Ok(answer),
         }
@@ -48,18 +49,14 @@ impl DaxMapper {
         self.call(py, call)?.map_err(|error| raise(py, error))
     }
 
-    fn pending(&self) -> Option<PyErr> {
-        if self.calls_back { take_pending() } else { None }
-    }
-
     /// Drains with a warning, if nobody did before.
     fn finalize(&self, py: Python<'_>) {
         if self.mapper.is_closed() || self.mapper.in_forked_child() {
             return;
         }
         warn_of_resource(c"DaxMapper dropped without drain_all()");
-        py.detach(|| self.mapper.abandon());
-        if let Some(pending) = self.pending() {
+        let ((), pending) = with_pending(|| py.detach(|| self.mapper.abandon()));
+        if let Some(pending) = pending {
             pending.write_unraisable(py, None);
         }
     }

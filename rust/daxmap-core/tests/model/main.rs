@@ -1,0 +1,16 @@
+//! Random sequences of every operation, with failures at any call of the backend, against a model too plain to be
+//! wrong.
+//!
+//! `PROPTEST_CASES=100000 cargo test --release --test model` tries that many sequences over each backend.
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, missing_docs)]
+
+mod attempts;
+mod budget;
+mod files;
+mod maps;
+mod naive;
+mod over_host_window;
+mod over_hypervisor;
+mod over_recorder;
+mod recorder;
+mod requests;

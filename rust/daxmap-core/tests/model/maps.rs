@@ -1,0 +1,66 @@
+//! What the kernel says of this process's memory: `proc_pid_maps(5)`.
+
+/// A range of addresses that shows one thing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Piece {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// `rw-s`, say.
+    pub(crate) access: &'static str,
+    /// 0 where it is no file's.
+    pub(crate) inode: u64,
+    /// What is shown at `start`; 0 where it is no file's.
+    pub(crate) file_offset: u64,
+}
+
+impl Piece {
+    pub(crate) fn hole(start: u64, end: u64) -> Self {
+        Self { start, end, access: "---p", inode: 0, file_offset: 0 }
+    }
+
+    fn goes_on_as(&self, next: &Self) -> bool {
+        let file_offset = if self.inode == 0 { 0 } else { self.file_offset + (self.end - self.start) };
+        (self.end, self.access, self.inode, file_offset) == (next.start, next.access, next.inode, next.file_offset)
+    }
+}
+
+/// The same by address, with neighbours made one that show the same thing, as the kernel may do or not.
+pub(crate) fn joined(mut pieces: Vec<Piece>) -> Vec<Piece> {
+    pieces.retain(|piece| piece.start < piece.end);
+    pieces.sort();
+    let mut joined: Vec<Piece> = Vec::new();
+    for piece in pieces {
+        match joined.last_mut() {
+            Some(last) if last.goes_on_as(&piece) => last.end = piece.end,
+            _ => joined.push(piece),
+        }
+    }
+    joined
+}
+
+/// Every mapping of this process.
+pub(crate) fn all() -> Vec<Piece> {
+    std::fs::read_to_string("/proc/self/maps").unwrap().lines().map(parse).collect()
+}
+
+/// What `[start, end)` shows.
+pub(crate) fn within(start: u64, end: u64) -> Vec<Piece> {
+    let mut pieces = all();
+    pieces.retain(|piece| piece.start < end && piece.end > start);
+    for piece in &mut pieces {
+        let cut = start.saturating_sub(piece.start);
+        piece.start += cut;
+        piece.file_offset += if piece.inode == 0 { 0 } else { cut };
+        piece.end = piece.end.min(end);
+    }
+    joined(pieces)
+}
+
+fn parse(line: &str) -> Piece {
+    let fields: Vec<_> = line.split_ascii_whitespace().collect();
+    let hex = |text| u64::from_str_radix(text, 16).unwrap();
+    let (start, end) = fields[0].split_once('-').unwrap();
+    let inode = fields[4].parse().unwrap();
+    let access = ["---p", "r--s", "rw-s", "rw-p"].into_iter().find(|access| *access == fields[1]).unwrap_or("other");
+    Piece { start: hex(start), end: hex(end), access, inode, file_offset: if inode == 0 { 0 } else { hex(fields[2]) } }
+}

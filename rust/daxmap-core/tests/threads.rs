@@ -1,0 +1,262 @@
+//! One mapper and many threads, without Python in between. What a thread or address sanitizer should run, too.
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, missing_docs)]
+
+use daxmap_core::{
+    Backend, Errno, Failure, FileOffset, GuestAddress, HostWindow, Mapper, Mapping, Options, Placement, Refusal, Span,
+    Window, WindowOffset, page_size,
+};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, Weak};
+use std::thread;
+
+const BASE: GuestAddress = GuestAddress(1 << 40);
+const PAGES: u64 = 64;
+
+type Hook = Box<dyn Fn() + Send + Sync>;
+
+/// A backend that shows nothing, but sees to it that the mapper calls it once at a time, and never after the end.
+#[derive(Default)]
+struct Witness {
+    inside: AtomicBool,
+    closed: AtomicBool,
+    shown: AtomicU64,
+    /// Called in every call.
+    hook: OnceLock<Hook>,
+}
+
+impl std::fmt::Debug for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Witness")
+    }
+}
+
+#[derive(Debug)]
+struct Witnessed(Arc<Witness>);
+
+impl Witnessed {
+    fn called(&self) -> &Witness {
+        let witness = &*self.0;
+        assert!(!witness.closed.load(SeqCst), "called after it was closed");
+        assert!(!witness.inside.swap(true, SeqCst), "two calls at once");
+        thread::yield_now();
+        witness.inside.store(false, SeqCst);
+        if let Some(hook) = witness.hook.get() {
+            hook();
+        }
+        witness
+    }
+}
+
+impl Backend for Witnessed {
+    fn host_address(&self) -> Option<usize> {
+        None
+    }
+
+    fn vmas_of_window(&self) -> u64 {
+        0
+    }
+
+    fn vmas_per_mapping(&self) -> u64 {
+        0
+    }
+
+    fn unmaps_many(&self) -> bool {
+        true
+    }
+
+    fn map(&mut self, _placement: &Placement) -> Result<(), Failure> {
+        self.called().shown.fetch_add(1, SeqCst);
+        Ok(())
+    }
+
+    fn upgrade(&mut self, _placement: &Placement) -> Result<(), Failure> {
+        self.called();
+        Ok(())
+    }
+
+    fn unmap(&mut self, _span: Span, mappings: &[Mapping]) -> Result<(), Failure> {
+        self.called().shown.fetch_sub(mappings.len() as u64, SeqCst);
+        Ok(())
+    }
+
+    fn read(&self, _offset: WindowOffset, _buffer: &mut [u8]) -> Result<(), Errno> {
+        self.called();
+        Ok(())
+    }
+
+    fn write(&self, _offset: WindowOffset, _data: &[u8]) -> Result<(), Errno> {
+        self.called();
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<(), Refusal> {
+        self.called().closed.store(true, SeqCst);
+        Ok(())
+    }
+}
+
+fn witnessed() -> (Mapper, Arc<Witness>) {
+    let witness = Arc::new(Witness::default());
+    let backend = Witnessed(Arc::clone(&witness));
+    let mapper = Mapper::new(BASE, PAGES * page_size(), Options::default(), |_| Ok(Box::new(backend)));
+    (mapper.unwrap(), witness)
+}
+
+fn this_program() -> File {
+    File::open(std::env::current_exe().unwrap()).unwrap()
+}
+
+fn errno(answer: daxmap_core::Result<()>) -> i32 {
+    answer.map_or_else(|error| error.errno(), |()| 0)
+}
+
+fn set_up(mapper: &Mapper, file: &File, page: u64) -> i32 {
+    let offset = page % PAGES * page_size();
+    errno(mapper.setup(file.as_raw_fd(), FileOffset(offset), WindowOffset(offset), page_size(), false))
+}
+
+/// Repeats a call until the mapper is closed, and counts its successes. It may fail with `allowed` in the meantime.
+fn until_closed(allowed: i32, call: impl Fn(u64) -> i32) -> u64 {
+    let (mut number, mut done) = (0, 0);
+    loop {
+        match call(number) {
+            0 => done += 1,
+            libc::ENODEV => return done,
+            errno => assert_eq!(errno, allowed),
+        }
+        number += 1;
+    }
+}
+
+#[test]
+fn each_call_beside_a_drain_is_swept_or_refused() {
+    let file = this_program();
+    for _ in 0..100 {
+        let (mapper, witness) = witnessed();
+        let under_way = Barrier::new(4);
+        let map = |first: u64| {
+            until_closed(libc::EEXIST, |number| {
+                if number == 5 {
+                    under_way.wait();
+                }
+                set_up(&mapper, &file, first + 2 * number)
+            })
+        };
+        let remove = || {
+            under_way.wait();
+            until_closed(libc::ENOENT, |page| {
+                errno(mapper.remove(WindowOffset(page % PAGES * page_size()), page_size()))
+            })
+        };
+        let (done, removed) = thread::scope(|scope| {
+            let maps = [0, 1].map(|first| scope.spawn(move || map(first)));
+            let removals = scope.spawn(remove);
+            under_way.wait();
+            mapper.drain_all().unwrap();
+            assert!(mapper.is_closed() && witness.closed.load(SeqCst));
+            (maps.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>(), removals.join().unwrap())
+        });
+        let stats = mapper.stats();
+        assert_eq!((stats.setup_count, stats.remove_count, stats.swept_count), (done, removed, done - removed));
+        assert_eq!((witness.shown.load(SeqCst), stats.live_mappings), (0, 0));
+    }
+}
+
+#[test]
+fn all_calls_at_once_leave_a_book_that_is_true() {
+    let file = this_program();
+    let window = HostWindow::new().unwrap();
+    let mapper = Mapper::new(BASE, PAGES * page_size(), Options::default(), |of: &Window| window.attach(of)).unwrap();
+    let whole: Vec<_> = (0..PAGES).map(|page| (WindowOffset(page * page_size()), page_size())).collect();
+    thread::scope(|scope| {
+        for first in 0..2 {
+            let (mapper, file) = (&mapper, &file);
+            scope.spawn(move || (0..5000).for_each(|number| _ = set_up(mapper, file, first + 7 * number)));
+        }
+        scope.spawn(|| (0..300).for_each(|_| _ = mapper.remove_batch(&whole).unwrap()));
+        scope.spawn(|| (0..100).for_each(|_| mapper.reset().unwrap()));
+        scope.spawn(|| {
+            for _ in 0..2000 {
+                if let Err(error) = mapper.read(BASE, page_size()) {
+                    assert_eq!(error.errno(), libc::EFAULT);
+                }
+                let error = mapper.write(BASE, b"no").unwrap_err();
+                assert!([libc::EFAULT, libc::EACCES].contains(&error.errno()));
+                assert!(window.release().is_err(), "its mapper is not drained");
+            }
+        });
+        scope.spawn(|| {
+            for _ in 0..2000 {
+                let ends: Vec<_> = mapper.mappings().unwrap().iter().map(|mapping| mapping.span).collect();
+                assert!(ends.is_sorted_by(|one, next| one.end() <= next.start()));
+                assert!(mapper.stats().live_mappings <= PAGES);
+            }
+        });
+    });
+    let stats = mapper.stats();
+    assert_eq!(stats.setup_count, stats.remove_count + stats.swept_count + stats.live_mappings);
+    assert_eq!(mapper.mappings().unwrap().len() as u64, stats.live_mappings);
+    mapper.drain_all().unwrap();
+    window.release().unwrap();
+}
+
+#[test]
+fn every_call_from_a_callback_of_its_own_mapper_is_refused() {
+    let (mapper, witness) = witnessed();
+    let (mapper, file) = (Arc::new(mapper), this_program());
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    let (itself, kept): (Weak<Mapper>, _) = (Arc::downgrade(&mapper), Arc::clone(&answers));
+    let hook: Hook = Box::new(move || {
+        let Some(mapper) = itself.upgrade() else { return }; // the drop's own drain
+        let whole = [(WindowOffset(0), page_size())];
+        let results = [
+            mapper.remove(WindowOffset(0), page_size()),
+            mapper.remove_batch(&whole).map(drop),
+            mapper.reset(),
+            mapper.drain_all(),
+            mapper.read(BASE, 1).map(drop),
+            mapper.write(BASE, b"x"),
+            mapper.mappings().map(drop),
+            mapper.lookup(WindowOffset(0)).map(drop),
+        ];
+        let errnos = results.map(|result| result.unwrap_err().errno());
+        assert!(!mapper.is_closed());
+        let _ = mapper.stats();
+        kept.lock().unwrap().push((set_up(&mapper, &this_program(), 1), errnos));
+    });
+    assert!(witness.hook.set(hook).is_ok());
+    assert_eq!(set_up(&mapper, &file, 0), 0);
+    mapper.read(BASE, 1).unwrap();
+    mapper.remove(WindowOffset(0), page_size()).unwrap();
+    assert_eq!(set_up(&mapper, &file, 0), 0);
+    mapper.reset().unwrap();
+    mapper.drain_all().unwrap();
+    let answers = answers.lock().unwrap();
+    assert!(answers.len() > 5, "{answers:?}");
+    assert!(answers.iter().all(|answer| *answer == (libc::EDEADLK, [libc::EDEADLK; 8])), "{answers:?}");
+}
+
+#[test]
+fn a_panic_in_a_callback_does_not_wedge_the_mapper() {
+    let (mapper, witness) = witnessed();
+    let (file, armed) = (this_program(), Arc::new(AtomicBool::new(false)));
+    let trigger = Arc::clone(&armed);
+    assert!(witness.hook.set(Box::new(move || assert!(!trigger.swap(false, SeqCst), "on purpose"))).is_ok());
+    assert_eq!(set_up(&mapper, &file, 0), 0);
+    let setup = || _ = set_up(&mapper, &file, 1);
+    let removal = || _ = mapper.remove(WindowOffset(0), page_size());
+    let reset = || _ = mapper.reset();
+    let calls: [&dyn Fn(); 3] = [&setup, &removal, &reset];
+    for call in calls {
+        armed.store(true, SeqCst);
+        assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
+        assert_eq!(mapper.mappings().unwrap().len(), 1);
+        assert_eq!(mapper.stats().live_mappings, 1);
+    }
+    thread::scope(|scope| assert_eq!(scope.spawn(|| set_up(&mapper, &file, 1)).join().unwrap(), 0));
+    mapper.drain_all().unwrap();
+    assert_eq!(mapper.stats().swept_count, 2);
+}
