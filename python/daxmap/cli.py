@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from daxmap import __version__
+from daxmap.demo.choice import GUESTS
 from daxmap.demo.run import demo
 
 
@@ -24,16 +25,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         "demo",
         help="show a guest reading and writing host files through its DAX window",
         description=(
-            "Starts a tiny KVM guest, maps two files of a temporary directory into its DAX window, and lets"
-            " guest code copy one to the other by load and store. Tells step by step what happens. Where"
-            " /dev/kvm does not open, the host reads and writes the window instead. Nothing is left behind."
+            "Starts a tiny guest, maps two files of a temporary directory into its DAX window, and lets guest code"
+            " copy one to the other by load and store. Tells step by step what happens. Nothing is left behind."
         ),
-        epilog="Exit code: 0 if every byte was right, 1 if not.",
+        epilog="Exit code: 0 if every byte was right, 1 if not, 2 if the guest asked for cannot be had.",
+    )
+    demo_parser.add_argument(
+        "--guest",
+        choices=GUESTS,
+        help=(
+            "what runs the guest code: KVM, the emulator unicorn (pip install 'daxmap[demo]'), or nothing, and the"
+            " host reads and writes the window instead. Default: the first of these that can be had"
+        ),
     )
     demo_parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     arguments = parser.parse_args(argv)
     try:
-        code = demo(as_json=arguments.json)
+        code = demo(arguments.guest, as_json=arguments.json)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has left; without this, the flush at exit would fail and complain.

@@ -12,11 +12,13 @@ import os
 import platform
 import struct
 from contextlib import ExitStack
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from daxmap.demo.exits import Exit, Fault, Halted, Mmio, Stopped
 from daxmap.demo.guest import REPORT_PORT
+
+__all__ = ["DEVICE", "RAM_SLOT", "Exit", "Fault", "Halted", "Mmio", "Stopped", "Vm"]
 
 DEVICE = "/dev/kvm"
 RAM_SLOT = 0
@@ -57,50 +59,6 @@ _REGS = struct.Struct("<128xQQ")
 _RFLAGS = 0x2
 
 _ENTRY = 0x1000  # where in RAM a program is put; page 0 stays zero, so a jump to NULL is not a program
-
-
-@dataclass(frozen=True, slots=True)
-class Halted:
-    """The program ran to its HLT. `values` are the 32-bit words that it wrote to `REPORT_PORT`, in order."""
-
-    values: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Mmio:
-    """The guest touched `address` and KVM found no memory there that allows it, so it asked for emulation."""
-
-    address: int
-    is_write: bool
-
-    def __str__(self) -> str:
-        """Name the exit and the access."""
-        return f"KVM_EXIT_MMIO, a {'store to' if self.is_write else 'load from'} {self.address:#x}"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """The guest touched an address whose host memory does not allow it. KVM does not say which address."""
-
-    def __str__(self) -> str:
-        """Name the exit."""
-        return "KVM_RUN answered EFAULT"
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """The guest cannot go on: a triple fault, an instruction that KVM cannot emulate, an unknown port."""
-
-    reason: int
-    """The KVM_EXIT_* number."""
-
-    def __str__(self) -> str:
-        """Name the exit by its number."""
-        return f"KVM exit {self.reason}"
-
-
-Exit = Halted | Mmio | Fault | Stopped
-"""How a program ended. `Mmio` and `Fault` say the same: the guest touched something that it may not."""
 
 
 class Vm:
@@ -228,10 +186,10 @@ class _Vcpu:
                 address, _, is_write = _MMIO_EXIT.unpack_from(self._shared)
                 return Mmio(address, bool(is_write))
             if reason != _EXIT_IO:
-                return Stopped(reason)
+                return Stopped(f"KVM exit {reason}")
             direction, size, port, _, data = _IO_EXIT.unpack_from(self._shared)
             if (direction, port) != (_IO_OUT, REPORT_PORT):
-                return Stopped(reason)
+                return Stopped(f"KVM exit {reason}")
             values.append(int.from_bytes(self._shared[data : data + size], "little"))
 
 

@@ -1,16 +1,13 @@
-"""What the demo needs of a guest, and the guests that there are."""
+"""What the demo needs of a guest, and the kinds of guest that there are."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from errno import EACCES, EFAULT
 from typing import Protocol
 
-from daxmap import DaxMapper, HostWindowBackend, KvmBackend
+from daxmap import DaxMapper
 from daxmap.demo import guest
-from daxmap.demo.kvm import DEVICE, Fault, Halted, Mmio, Vm
-from daxmap.layout import Share
-
-_WINDOW_SLOT = 1
+from daxmap.demo.exits import Exit, Fault, Halted, Mmio
 
 
 class GuestError(Exception):
@@ -47,16 +44,16 @@ class Guest(Protocol):
         """Store the 32-bit `value` at `address`."""
 
 
-class KvmGuest:
-    """Machine code on a KVM virtual CPU; the window is a memslot of its virtual machine."""
+class CpuGuest:
+    """Machine code on a CPU: one that KVM or unicorn runs."""
 
-    kind = "kvm"
-    about = "a KVM virtual machine with one CPU, in 32-bit mode"
     method = "The guest runs a loop around two instructions: mov eax, [esi] and mov [edi], eax."
 
-    def __init__(self, vm: Vm, mapper: DaxMapper) -> None:
-        self._vm = vm
+    def __init__(self, kind: str, about: str, run: Callable[[bytes], Exit], mapper: DaxMapper) -> None:
+        self.kind = kind
+        self.about = about
         self.mapper = mapper
+        self._run_program = run
 
     def copy(self, source: int, target: int, length: int) -> None:
         """See `Guest.copy`."""
@@ -72,7 +69,7 @@ class KvmGuest:
         self._run(guest.store(address, value))
 
     def _run(self, program: bytes) -> tuple[int, ...]:
-        end = self._vm.run(program)
+        end = self._run_program(program)
         if isinstance(end, Halted):
             return end.values
         if isinstance(end, Mmio | Fault):
@@ -84,11 +81,11 @@ class HostGuest:
     """No guest: the host reads and writes the window through the mapper, as a VMM's own devices do."""
 
     kind = "none"
+    about = "none, the host stands in for it"
     method = "No guest CPU here: the host reads and writes the same addresses through the window."
 
-    def __init__(self, mapper: DaxMapper, about: str) -> None:
+    def __init__(self, mapper: DaxMapper) -> None:
         self.mapper = mapper
-        self.about = about
 
     def copy(self, source: int, target: int, length: int) -> None:
         """See `Guest.copy`."""
@@ -109,26 +106,6 @@ class HostGuest:
     def _write(self, address: int, data: bytes) -> None:
         with _refusals():
             self.mapper.write(address, data)
-
-
-@contextmanager
-def open_guest(share: Share, ram_size: int, *, device: str = DEVICE) -> Iterator[Guest]:
-    """Open the best guest there is, with a mapper over `share`'s slice of the DAX window.
-
-    That is a KVM guest with `ram_size` bytes of RAM; without KVM it is `HostGuest`, which says why. On
-    leaving, the mapper is drained first, while the virtual machine still exists.
-    """
-    with ExitStack() as stack:
-        try:
-            vm = stack.enter_context(Vm(ram_size, device=device))
-        except OSError as error:
-            backend = HostWindowBackend()
-            stack.callback(backend.release)
-            mapper = stack.enter_context(DaxMapper(share.base, share.size, backend))
-            yield HostGuest(mapper, f"none, the host stands in for it, since KVM cannot be used: {error}")
-        else:
-            kvm_backend = KvmBackend(vm.fd, _WINDOW_SLOT)
-            yield KvmGuest(vm, stack.enter_context(DaxMapper(share.base, share.size, kvm_backend)))
 
 
 @contextmanager

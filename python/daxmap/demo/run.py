@@ -1,15 +1,16 @@
-"""`daxmap demo` as a command: runs the story on the best guest there is, and reports in text or JSON."""
+"""`daxmap demo` as a command: runs the story on a guest, and reports in text or JSON."""
 
 import json
 import sys
 import textwrap
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from daxmap import DAX_WINDOW_PER_SHARE, WindowLayout
+from daxmap.demo.choice import NoGuestError, open_guest
 from daxmap.demo.kvm import DEVICE
-from daxmap.demo.machine import open_guest
 from daxmap.demo.story import STEPS, Outcome, Scene, tell
 
 _RAM_SIZE = 2 << 20
@@ -17,26 +18,32 @@ _INDENT = "   "
 _WIDTH = 96
 
 
-def demo(*, as_json: bool = False, device: str = DEVICE) -> int:
+def demo(kind: str | None = None, *, as_json: bool = False, device: str = DEVICE) -> int:
     """Run the demo and print how it goes to standard output.
 
     Args:
+        kind: the guest to run it on, one of `choice.GUESTS`; None for the best one that can be had.
         as_json: print one JSON object at the end, instead of text step by step.
-        device: path of the KVM device; where it does not open, the host stands in for the guest.
+        device: path of the KVM device.
 
     Returns:
-        The exit code: 0 if every step went right and every byte was as it must be, else 1.
+        The exit code: 0 if every step went right and every byte was as it must be, else 1; 2 if the guest asked for
+        cannot be had, which standard error then explains.
     """
     start = time.monotonic()
     share = WindowLayout(0, _RAM_SIZE, [("demo", DAX_WINDOW_PER_SHARE)]).shares["demo"]
     progress = _keep_quiet if as_json else _say
-    outcomes: list[Outcome] = []
-    with (
-        TemporaryDirectory(prefix="daxmap-demo-") as directory,
-        open_guest(share, _RAM_SIZE, device=device) as guest,
-    ):
+    with ExitStack() as stack:
+        directory = stack.enter_context(TemporaryDirectory(prefix="daxmap-demo-"))
+        try:
+            choice = stack.enter_context(open_guest(share, _RAM_SIZE, kind, device=device))
+        except NoGuestError as error:
+            sys.stderr.write(f"daxmap demo: {error}\n")
+            return 2
+        guest = choice.guest
         progress("daxmap demo: a guest uses host files through a DAX window\n")
-        progress(textwrap.fill(f"Guest: {guest.about}.", _WIDTH) + "\n")
+        progress(textwrap.fill(f"Guest: {guest.about}, {choice.why}.", _WIDTH) + "\n")
+        outcomes: list[Outcome] = []
         for outcome in tell(Scene(guest, _RAM_SIZE, Path(directory))):
             outcomes.append(outcome)
             progress(_as_text(len(outcomes), outcome))
@@ -48,6 +55,7 @@ def demo(*, as_json: bool = False, device: str = DEVICE) -> int:
             "ok": ok,
             "guest": guest.kind,
             "about": guest.about,
+            "why": choice.why,
             "steps": [{"name": o.step.name, "ok": o.ok, "detail": o.detail} for o in outcomes],
             "counters": counters,
             "elapsed_seconds": round(elapsed, 3),

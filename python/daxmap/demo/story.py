@@ -197,7 +197,8 @@ STEPS = (
     Step(
         "refuse",
         "Let the guest store to the read-only file",
-        "The mapping is read-only, so a store must not reach the file. A KVM guest leaves with an exit.",
+        "The mapping is read-only, so a store must not reach the file. The guest's CPU stops there,"
+        " and its VMM is told.",
         _refuse,
     ),
     Step(
@@ -211,7 +212,7 @@ STEPS = (
         "remove",
         "Remove the mappings",
         "The guest gives ranges back with FUSE_REMOVEMAPPING, to use them for other files. What is left is a"
-        " hole: the addresses stay reserved, so that no other memory of the VMM can ever show up there.",
+        " hole, and no other memory of the VMM can ever show up there.",
         _remove,
     ),
     Step(

@@ -1,0 +1,39 @@
+"""Files and addresses for tests with a guest that runs machine code."""
+
+import os
+from pathlib import Path
+
+from daxmap import DaxMapper
+from daxmap.demo.exits import Exit, Fault, Mmio
+
+PAGE = 4096
+RAM_SIZE = 2 << 20
+BASE = RAM_SIZE
+SIZE = 64 << 20
+FILE_SIZE = 4 * PAGE
+MARK = 0x2158_4144
+
+
+def make_file(path: Path) -> bytes:
+    content = os.urandom(FILE_SIZE)
+    path.write_bytes(content)
+    return content
+
+
+def map_file(mapper: DaxMapper, path: Path, window_offset: int = 0, *, writable: bool = False) -> None:
+    """Maps the whole file through an fd that is closed again when the mapping stands."""
+    with path.open("r+b" if writable else "rb") as file:
+        mapper.setup_mapping(file, 0, window_offset, FILE_SIZE, writable)
+
+
+def checksum(content: bytes) -> int:
+    return sum(word(content, offset) for offset in range(0, len(content), 4)) % 2**32
+
+
+def word(content: bytes, offset: int = 0) -> int:
+    return int.from_bytes(content[offset : offset + 4], "little")
+
+
+def is_refusal(end: Exit, address: int, *, is_write: bool) -> bool:
+    """EFAULT where the CPU runs the guest, an MMIO exit for that very access where KVM emulates it."""
+    return end in (Fault(), Mmio(address, is_write))
