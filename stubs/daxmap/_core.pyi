@@ -309,7 +309,8 @@ class DaxMapper:
 
         Raises:
             OSError: ENODEV (drained), EPERM (forked child), EFAULT (a hole, a page past the end of a truncated file,
-                or an address outside the window), ENOMEM (no memory for `length` bytes).
+                or an address outside the window), ENOMEM (no memory for `length` bytes), ENOTSUP (the backend is a
+                Python object, which knows no host addresses).
         """
     def write(self, guest_address: int, data: ReadableBuffer) -> None:
         """Copy bytes into the window, and so into the files. Never a SIGBUS, never a SIGSEGV.

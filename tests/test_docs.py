@@ -1,4 +1,4 @@
-"""What docs/virtiofs.md has a VMM write is short, type-checks and runs."""
+"""The code in README.md and docs/virtiofs.md is short, type-checks and runs."""
 
 import os
 import re
@@ -42,10 +42,23 @@ server: Server
 """
 
 
+def blocks(file: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
+
+
 @pytest.fixture(scope="module")
 def snippet() -> str:
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "virtiofs.md").read_text(), re.DOTALL)
-    return str(block)
+    (block,) = blocks("docs/virtiofs.md")
+    return block
+
+
+def test_first_example_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(blocks("README.md")[0], "README.md", "exec"), {})  # noqa: S102
+    assert capsys.readouterr().out.startswith("b'Hello, guest!' DaxStats(setup_count=1,")
+
+
+def test_wiring_is_the_same_in_both(snippet: str) -> None:
+    assert blocks("README.md")[1:] == [snippet]
 
 
 def test_wiring_is_at_most_ten_lines(snippet: str) -> None:
