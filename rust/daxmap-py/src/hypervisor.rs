@@ -89,23 +89,6 @@ impl fmt::Debug for PyBackend {
 }
 
 impl Backend for PyBackend {
-    fn host_address(&self) -> Option<usize> {
-        None
-    }
-
-    fn vmas_of_window(&self) -> u64 {
-        0
-    }
-
-    /// The VMM's VMAs are its own affair; but the book must not grow without end either.
-    fn vmas_per_mapping(&self) -> u64 {
-        1
-    }
-
-    fn unmaps_many(&self) -> bool {
-        false
-    }
-
     fn map(&mut self, placement: &Placement) -> Result<(), Failure> {
         Self::map(self, placement, placement.writable).map_err(Failure::Refused)
     }
@@ -136,9 +119,5 @@ impl Backend for PyBackend {
 
     fn write(&self, _offset: WindowOffset, _data: &[u8]) -> Result<(), Errno> {
         Err(Errno(libc::ENOTSUP))
-    }
-
-    fn close(self: Box<Self>) -> Result<(), Refusal> {
-        Ok(())
     }
 }

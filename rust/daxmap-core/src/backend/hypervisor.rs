@@ -135,22 +135,6 @@ impl<H: Hypervisor> HypervisorBackend<H> {
 }
 
 impl<H: Hypervisor> Backend for HypervisorBackend<H> {
-    fn host_address(&self) -> Option<usize> {
-        None
-    }
-
-    fn vmas_of_window(&self) -> u64 {
-        0
-    }
-
-    fn vmas_per_mapping(&self) -> u64 {
-        1
-    }
-
-    fn unmaps_many(&self) -> bool {
-        false
-    }
-
     fn map(&mut self, placement: &Placement) -> Result<(), Failure> {
         let memory = self.host_memory(placement).map_err(|errno| Failure::Refused(errno.into()))?;
         let (guest, access) = (self.guest(placement.span), Access::new(placement.writable));
@@ -206,11 +190,7 @@ impl<H: Hypervisor> Backend for HypervisorBackend<H> {
         }
         Ok(())
     }
-
-    /// What is still in the book the guest kept: its memory stays, for the life of the process.
-    fn close(self: Box<Self>) -> Result<(), Refusal> {
-        Ok(())
-    }
+    // Nothing to close: what is still in the book the guest kept, and its memory stays, for the life of the process.
 }
 
 impl<H: Hypervisor> HypervisorBackend<H> {

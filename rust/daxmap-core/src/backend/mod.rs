@@ -68,16 +68,24 @@ impl Failure {
 /// page-aligned, and never overlapping by mistake.
 pub trait Backend: Debug + Send {
     /// Where the window lies in this process, if it is one range of host addresses.
-    fn host_address(&self) -> Option<usize>;
+    fn host_address(&self) -> Option<usize> {
+        None
+    }
 
     /// How many VMAs of this process the window has without mappings, at most.
-    fn vmas_of_window(&self) -> u64;
+    fn vmas_of_window(&self) -> u64 {
+        0
+    }
 
-    /// How many VMAs of this process a mapping may cost.
-    fn vmas_per_mapping(&self) -> u64;
+    /// How many VMAs of this process a mapping may cost: not 0, since the book must not grow without end either.
+    fn vmas_per_mapping(&self) -> u64 {
+        1
+    }
 
     /// Whether [`Self::unmap`] takes more than one mapping at a time.
-    fn unmaps_many(&self) -> bool;
+    fn unmaps_many(&self) -> bool {
+        false
+    }
 
     /// Shows a file in a hole.
     ///
@@ -115,5 +123,7 @@ pub trait Backend: Debug + Send {
     ///
     /// # Errors
     /// What could not be given back, for the log.
-    fn close(self: Box<Self>) -> Result<(), Refusal>;
+    fn close(self: Box<Self>) -> Result<(), Refusal> {
+        Ok(())
+    }
 }
