@@ -94,12 +94,22 @@ impl Region {
     }
 
     fn clear(&mut self, span: Span, mappings: &[Mapping]) -> Result<(), Failure> {
-        let kind = self.slots.as_ref().map_or(HoleKind::Plain, |slots| slots.kind(span));
+        let kind = self.hole_kind(span);
         let length = self.range(span)?.len();
         self.reservation.clear(span.start().0, length, kind).map_err(|errno| {
             let before = self.expectation(span, mappings);
             self.settle(span, Refusal::io(errno), before)
         })?;
+        self.even_out(span, kind)
+    }
+
+    /// The kind of hole that `span` is to become.
+    fn hole_kind(&self, span: Span) -> HoleKind {
+        self.slots.as_ref().map_or(HoleKind::Plain, |slots| slots.kind(span))
+    }
+
+    /// Sees to it that each slot has holes of one kind, now that `span` is one of that kind.
+    fn even_out(&mut self, span: Span, kind: HoleKind) -> Result<(), Failure> {
         let Some(slots) = &mut self.slots else { return Ok(()) };
         for part in slots.cleared(span, kind).into_iter().flatten() {
             let range = self.range(part)?;
@@ -124,8 +134,9 @@ impl Region {
         before: impl IntoIterator<Item = (Range<usize>, Shown)>,
     ) -> Failure {
         let Ok(range) = self.range(span) else { return Failure::Refused(cause) };
-        if self.reservation.refill(span.start().0, range.len()).is_ok() {
-            Failure::Emptied(cause)
+        let kind = self.hole_kind(span);
+        if self.reservation.refill(span.start().0, range.len(), kind).is_ok() {
+            self.even_out(span, kind).err().unwrap_or(Failure::Emptied(cause))
         } else if all_shown(before) {
             Failure::Refused(cause)
         } else {

@@ -73,8 +73,8 @@ impl Reservation {
     }
 
     /// Makes `[offset, offset + length)` a hole if nothing at all is there: EEXIST otherwise.
-    pub(crate) fn refill(&mut self, offset: u64, length: usize) -> Result<(), Errno> {
-        self.map(offset, length, libc::PROT_NONE, HoleKind::Plain.flags() | libc::MAP_FIXED_NOREPLACE, -1, 0)
+    pub(crate) fn refill(&mut self, offset: u64, length: usize, kind: HoleKind) -> Result<(), Errno> {
+        self.map(offset, length, libc::PROT_NONE, kind.flags() | libc::MAP_FIXED_NOREPLACE, -1, 0)
     }
 
     fn map(
@@ -161,7 +161,7 @@ mod tests {
             Err(Errno(libc::EFAULT)),
             "past the end of the file"
         );
-        assert_eq!(reservation.refill(PAGE as u64, PAGE), Err(Errno(libc::EEXIST)));
+        assert_eq!(reservation.refill(PAGE as u64, PAGE, HoleKind::Plain), Err(Errno(libc::EEXIST)));
         reservation.clear(PAGE as u64, 2 * PAGE, HoleKind::Distinct).unwrap();
         assert_eq!(reservation.range().read(PAGE as u64, &mut byte), Err(Errno(libc::EFAULT)), "a hole");
         reservation.release().unwrap();
