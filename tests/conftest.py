@@ -1,0 +1,89 @@
+"""Fixtures that the tests of the mapper share."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+RIG_MODULES = ("rig", "rigs", "hypervisor_rig", "python_backend_rig", "unicorn_rig")
+pytest.register_assert_rewrite(*(f"support.{name}" for name in RIG_MODULES), "hvf.rig")
+
+from support.rig import Rig, Subject  # noqa: E402
+from support.rigs import RIGS, WINDOW_RIGS, HostWindowRig  # noqa: E402
+
+SUPPORT = Path(__file__).parent / "support"
+
+
+def open_rig(name: str, directory: Path) -> Rig:
+    try:
+        return RIGS[name](directory)
+    except OSError as error:
+        pytest.skip(f"{name} cannot be used: {error}")
+
+
+@pytest.fixture(params=RIGS)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    """A guest behind each backend."""
+    with open_rig(request.param, tmp_path) as rig:
+        yield rig
+
+
+@pytest.fixture(params=WINDOW_RIGS)
+def window_rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HostWindowRig]:
+    """A guest behind each backend whose window is one range of host addresses."""
+    with open_rig(request.param, tmp_path) as rig:
+        assert isinstance(rig, HostWindowRig)
+        yield rig
+
+
+@pytest.fixture(params=WINDOW_RIGS)
+def window_backend(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The name of each such backend, for a rig in another process."""
+    name: str = request.param
+    open_rig(name, tmp_path).close()
+    return name
+
+
+@pytest.fixture
+def subject(rig: Rig) -> Subject:
+    """A mapper of each backend, over an empty window."""
+    return rig.open()
+
+
+@pytest.fixture
+def needs_copies(rig: Rig) -> None:
+    """Skips where the mapper itself cannot copy in and out of the window."""
+    if not rig.can_copy:
+        pytest.skip("the VMM maps by itself: read and write are ENOTSUP")
+
+
+@pytest.fixture
+def needs_kvm(tmp_path: Path) -> None:
+    """Skips where no virtual machine can be had."""
+    open_rig("kvm", tmp_path).close()
+
+
+@pytest.fixture(scope="session")
+def compile_c(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes a shared library of a C file in tests/support."""
+    compiler = shutil.which("cc")
+
+    @cache
+    def compile_file(name: str) -> Path:
+        if compiler is None:
+            pytest.skip("no C compiler (cc): system calls cannot be made to fail, nor races be run at full speed")
+        library = tmp_path_factory.mktemp("lib") / f"{name}.so"
+        flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+        subprocess.run([compiler, *flags, "-o", str(library), str(SUPPORT / f"{name}.c")], check=True)
+        return library
+
+    return compile_file
+
+
+@pytest.fixture(scope="session")
+def fault_library(compile_c: Callable[[str], Path]) -> Path:
+    """To be preloaded into a process whose system calls should fail."""
+    return compile_c("faults")

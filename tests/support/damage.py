@@ -1,0 +1,61 @@
+"""Mappers that faults happen to, and what must be left of them."""
+
+from errno import EIO, ENODEV
+
+import pytest
+
+from support import faults
+from support.host import HOLE, PAGE, shown_in
+from support.rig import Rig, Subject
+from support.rigs import KvmRig
+
+FREE = 8 * PAGE
+"""Where nothing is mapped."""
+
+
+def opened(rig: Rig, *, live: int = 3) -> Subject:
+    """A mapper with some read-only mappings of a page, side by side; their device is proven for both accesses."""
+    subject = rig.open(4 << 20)
+    file = rig.file(8)
+    subject.map(file, 0, writable=True)
+    subject.remove(0)
+    for page in range(live):
+        subject.map(file, page * PAGE, file_offset=page * PAGE)
+    subject.agree()
+    return subject
+
+
+def setup(subject: Subject, window_offset: int = FREE, *, writable: bool = False) -> None:
+    subject.mapper.setup_mapping(subject.rig.files[0].fd, 0, window_offset, PAGE, writable)
+
+
+def check_given_up(
+    subject: Subject, intruder: int | None, *, swept: int | None = None, lost: int | None = None
+) -> None:
+    """Check that the mapper is closed, that nothing shows in the window, and that an intruder is left alone."""
+    rig, mapper = subject.rig, subject.mapper
+    subject.abandon()
+    assert mapper.closed
+    with pytest.raises(OSError, match="closed") as caught:
+        setup(subject)
+    assert caught.value.errno == ENODEV
+    mapper.drain_all()
+    stats = mapper.stats()
+    assert stats.live_mappings == len(mapper) == 0
+    assert stats.setup_count == stats.remove_count + stats.swept_count + stats.leaked_count + stats.lost_count
+    assert swept is None or stats.swept_count == swept
+    assert lost is None or stats.lost_count == lost
+    assert rig.mapped() == []
+    if isinstance(rig, KvmRig):
+        for page in range(16):
+            assert rig.load(mapper, page * PAGE) is None, "the slot is still there"
+    else:
+        with pytest.raises(OSError, match="reserved") as caught:
+            subject.release()
+        assert caught.value.errno == EIO
+    assert intruder is None or faults.is_untouched_intruder(intruder)
+
+
+def holes_in(start: int, size: int) -> int:
+    """How many bytes of the range are reserved and show nothing."""
+    return sum(piece.end - piece.start for piece in shown_in(start, start + size) if piece.shown == HOLE)
