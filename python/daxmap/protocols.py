@@ -57,7 +57,8 @@ class Backend(Protocol):
         """Show `[file_offset, +length)` of a file at `window_offset` of the window, unused so far.
 
         Args:
-            fd: A regular file, open during the call only.
+            fd: A regular file, open during the call only. Whether it may be read, or written if `writable`, is for
+                this method to find out: mmap(2) says EACCES.
             file_offset: Bytes, a multiple of the page size.
             window_offset: Bytes, a multiple of the page size.
             length: Bytes, a multiple of the page size.

@@ -203,11 +203,11 @@ class DaxMapper:
     Args:
         base: Guest physical address of the window, a multiple of `page_size`.
         size: Its size in bytes, a multiple of `page_size`, not 0.
-        backend: How the guest is shown memory. It serves this mapper alone. The VMM's own object is one if it has the
-            methods of `daxmap.protocols.Backend`.
+        backend: How the guest is shown memory. One of daxmap's serves this mapper alone. The VMM's own object is one if
+            it has the methods of `daxmap.protocols.Backend`.
         readonly: Refuse writable mappings.
-        max_mappings: Live mappings allowed at once. None: two VMAs a mapping are charged to a budget that all mappers
-            of the process share, half of vm.max_map_count.
+        max_mappings: Live mappings allowed at once. None: the VMAs that they may cost, two each at most, are
+            charged to a budget that all mappers of the process share, half of vm.max_map_count.
         prefault: Bring a read-only mapping's pages in when it is set up (MADV_POPULATE_READ), with the mapper's lock
             held. It pays where most of a range will be read at once; a single touch costs several times more. Never
             done for writable mappings; host windows only.

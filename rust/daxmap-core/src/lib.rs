@@ -44,7 +44,7 @@ pub use error::{Error, OpenError, Result};
 pub use mapper::{BatchResult, Mapper, Options};
 pub use refusal::Refusal;
 pub use stats::Stats;
-pub use sys::{Errno, FileId, HostRange, page_size};
+pub use sys::{Errno, FileId, HostRange, is_read_write, page_size};
 pub use table::Mapping;
 pub use window::Window;
 

@@ -3,7 +3,7 @@
 use crate::callbacks::{Callbacks, Method};
 use daxmap_core::{
     Access, Backend, Errno, Failure, GuestAddress, HostRange, Hypervisor, Mapping, Placement, Refusal, Span,
-    WindowOffset,
+    WindowOffset, is_read_write,
 };
 use pyo3::prelude::*;
 use std::fmt;
@@ -89,6 +89,11 @@ impl fmt::Debug for PyBackend {
 }
 
 impl Backend for PyBackend {
+    /// Where the VMM maps in this process, it may do so as a host window does.
+    fn vmas_per_mapping(&self) -> u64 {
+        2
+    }
+
     fn map(&mut self, placement: &Placement) -> Result<(), Failure> {
         Self::map(self, placement, placement.writable).map_err(Failure::Refused)
     }
@@ -101,6 +106,9 @@ impl Backend for PyBackend {
                 callbacks.invoke(py, Method::Protect, (fd, start, length, false)).map(drop)
             });
             return answer.map_err(Failure::Refused);
+        }
+        if !is_read_write(fd) {
+            return Err(Failure::Refused(Errno(libc::EACCES).into())); // before anything is taken from the guest
         }
         Self::unmap(self, span).map_err(Failure::Refused)?;
         Self::map(self, placement, true).map_err(|refusal| match Self::map(self, placement, false) {

@@ -49,7 +49,8 @@ fn device_number(dev: libc::dev_t) -> u64 {
 }
 
 /// Whether `fd` is open for both reading and writing: `F_GETFL` of `fcntl(2)`. False where it can't be told.
-pub(crate) fn is_read_write(fd: RawFd) -> bool {
+#[must_use]
+pub fn is_read_write(fd: RawFd) -> bool {
     // SAFETY: the kernel checks `fd`; no memory is involved.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
     flags >= 0 && flags & libc::O_ACCMODE == libc::O_RDWR

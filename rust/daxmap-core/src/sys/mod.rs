@@ -18,7 +18,8 @@ mod maps;
 mod reservation;
 
 pub use file::FileId;
-pub(crate) use file::{Identified, identify, is_read_write};
+pub use file::is_read_write;
+pub(crate) use file::{Identified, identify};
 pub(crate) use fork::ForkGuard;
 pub(crate) use hvf::Framework;
 pub(crate) use mmap::FileRange;

@@ -1,0 +1,56 @@
+"""The stand-in as a guest under test: the contract of every backend holds for the one over Hypervisor.framework too."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ClassVar
+
+from daxmap import DaxMapper, HvfBackend
+from hvf.standin import EXEC, READ, WRITE, Code, Standin, build_library
+from support.host import PAGE
+from support.rig import WORD, Rig, Subject
+
+
+@cache
+def stand_in() -> tuple[Standin, TemporaryDirectory[str]]:
+    """The stand-in, built once, and the directory that goes with the process."""
+    directory = TemporaryDirectory(prefix="daxmap-hvf-")
+    return Standin(build_library(Path(directory.name), "standin.c", "vcpu.c")), directory
+
+
+class HvfRig(Rig):
+    """The one VM of the process, as the stand-in keeps it."""
+
+    many_calls: ClassVar[int] = 2_500  # the stand-in reads /proc/self/maps in each, and its log is limited
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.standin, _ = stand_in()
+        self.standin.reset(PAGE)
+        assert self.standin.create() == Code.SUCCESS
+
+    def attach(self, base: int, size: int, *, readonly: bool, max_mappings: int | None) -> Subject:
+        backend = HvfBackend(framework=self.standin.path)
+        mapper = DaxMapper(base, size, backend, readonly=readonly, max_mappings=max_mappings)
+        return Subject(self, mapper, lambda: None)
+
+    def check_host(self, subject: Subject) -> None:
+        base, size = subject.mapper.base, subject.mapper.size
+        ranges = [entry for entry in self.standin.ranges() if base <= entry.ipa < base + size]
+        expected = [
+            (base + mapped.window_offset, mapped.length, READ | EXEC | (WRITE if mapped.writable else 0))
+            for _, mapped in sorted(subject.model.items())
+        ]
+        assert [(entry.ipa, entry.size, entry.flags) for entry in ranges] == expected
+        mapped_bytes = sum(vma.end - vma.start for vma in self.mapped())
+        assert mapped_bytes == sum(entry.size for entry in self.standin.ranges())
+
+    def peek(self, mapper: DaxMapper, offset: int, length: int) -> bytes | None:
+        return self.standin.load(mapper.base + offset, length)
+
+    def load(self, mapper: DaxMapper, offset: int) -> int | None:
+        data = self.peek(mapper, offset, WORD)
+        return None if data is None else int.from_bytes(data, "little")
+
+    def store(self, mapper: DaxMapper, offset: int, value: int) -> bool:
+        return self.standin.store(mapper.base + offset, value.to_bytes(WORD, "little"))
