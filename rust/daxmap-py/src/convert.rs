@@ -13,7 +13,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Fd {
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         if object.is_instance_of::<PyInt>() {
-            return object.extract().map(Self);
+            return number(object).map(Self);
         }
         let fileno = object.getattr("fileno").map_err(|error| {
             if !error.is_instance_of::<PyAttributeError>(object.py()) {
@@ -22,10 +22,18 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Fd {
             let kind = object.get_type();
             PyTypeError::new_err(format!("a file descriptor is an int or has fileno(), not {kind}"))
         })?;
-        let number = fileno.call0()?;
-        match number.cast::<PyInt>() {
-            Ok(number) => number.extract().map(Self),
-            Err(_) => Err(PyTypeError::new_err(format!("fileno() returned {number}, which is no int"))),
+        let answer = fileno.call0()?;
+        match answer.cast::<PyInt>() {
+            Ok(fd) => number(fd.as_borrowed().as_any().as_borrowed()).map(Self),
+            Err(_) => Err(PyTypeError::new_err(format!("fileno() returned {answer}, which is no int"))),
         }
     }
+}
+
+/// No process has a descriptor that doesn't fit: it is not open, which is for `fstat` to say of -1.
+fn number(fd: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
+    fd.extract().or_else(|too_large| {
+        let is_64_bit = fd.extract::<u64>().is_ok() || fd.extract::<i64>().is_ok();
+        if is_64_bit { Ok(-1) } else { Err(too_large) }
+    })
 }

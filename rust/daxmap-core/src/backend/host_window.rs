@@ -5,7 +5,7 @@ use super::region::{Region, RegionBackend};
 use crate::LOG_TARGET;
 use crate::error::{Error, OpenError, Result as MapperResult};
 use crate::refusal::Refusal;
-use crate::sys::ForkGuard;
+use crate::sys::{Errno, ForkGuard};
 use crate::window::Window;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -101,6 +101,10 @@ impl HostWindow {
     /// # Errors
     /// [`OpenError::Invalid`] for the second mapper and for sizes no process can have, else what `mmap` said.
     pub fn attach(&self, window: &Window) -> Result<Box<dyn Backend>, OpenError> {
+        if self.shared.guard.is_child() {
+            let what = "attaching a host window that was made before the process forked".to_owned();
+            return Err(OpenError::Refused { what, errno: Errno(libc::EPERM) });
+        }
         let mut phase = self.shared.phase();
         if !matches!(*phase, Phase::Fresh) {
             return Err(OpenError::Invalid("the host window belongs to a mapper already".to_owned()));

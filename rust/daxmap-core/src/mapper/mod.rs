@@ -149,8 +149,9 @@ impl Mapper {
 
     /// Counts and logs what `call` answers. It is not made at all on a closed mapper or in a forked child.
     fn answer<T>(&self, name: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
-        if !self.is_closed() && self.guard.is_child() {
-            return Err(Error::Forked); // neither counted nor logged: counters and log are the parent's
+        if self.guard.is_child() {
+            // Neither counted nor logged: counters, log and their locks are the parent's.
+            return Err(if self.is_closed() { Error::Closed } else { Error::Forked });
         }
         let answer = if self.is_closed() { Err(Error::Closed) } else { call() };
         if let Err(error) = &answer {
