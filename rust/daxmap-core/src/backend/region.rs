@@ -6,7 +6,7 @@ use crate::addr::{Span, WindowOffset};
 use crate::budget::Budget;
 use crate::error::OpenError;
 use crate::refusal::Refusal;
-use crate::sys::{Errno, FileRange, HoleKind, Reservation, Shown, all_shown};
+use crate::sys::{Errno, FileRange, HoleKind, Reservation, Shown, all_shown, lacks_access};
 use crate::table::Mapping;
 use crate::window::Window;
 use std::collections::BTreeSet;
@@ -82,9 +82,12 @@ impl Region {
             self.proven.insert(device);
         }
         let offset = span.start().0;
-        self.reservation
-            .place(offset, &file, writable)
-            .map_err(|errno| self.settle(span, errno.into(), [(range, before)]))
+        self.reservation.place(offset, &file, writable).map_err(|errno| {
+            if errno.0 == libc::EACCES && lacks_access(fd, writable) {
+                return Failure::Refused(errno.into()); // told before anything was touched: the common refusal is cheap
+            }
+            self.settle(span, errno.into(), [(range, before)])
+        })
     }
 
     fn populate(&mut self, span: Span) {

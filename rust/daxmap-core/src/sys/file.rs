@@ -48,10 +48,22 @@ fn device_number(dev: libc::dev_t) -> u64 {
     dev as u64
 }
 
-/// Whether `fd` is open for both reading and writing: `F_GETFL` of `fcntl(2)`. False where it can't be told.
+/// Whether `fd` is open for both reading and writing. False where it can't be told.
 #[must_use]
 pub fn is_read_write(fd: RawFd) -> bool {
+    access_mode(fd) == Some(libc::O_RDWR)
+}
+
+/// Whether `fd` is open for too little to be mapped: `mmap(2)` then says EACCES before it touches anything.
+#[cfg(target_os = "linux")]
+pub(crate) fn lacks_access(fd: RawFd, writable: bool) -> bool {
+    let mode = access_mode(fd);
+    mode == Some(libc::O_WRONLY) || (writable && mode == Some(libc::O_RDONLY))
+}
+
+/// `O_RDONLY`, `O_WRONLY` or `O_RDWR`: `F_GETFL` of `fcntl(2)`.
+fn access_mode(fd: RawFd) -> Option<i32> {
     // SAFETY: the kernel checks `fd`; no memory is involved.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    flags >= 0 && flags & libc::O_ACCMODE == libc::O_RDWR
+    (flags >= 0).then_some(flags & libc::O_ACCMODE)
 }

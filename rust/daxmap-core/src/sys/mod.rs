@@ -27,6 +27,7 @@ pub use range::HostRange;
 
 #[cfg(target_os = "linux")]
 pub(crate) use {
+    file::lacks_access,
     kvm::Memslot,
     maps::{Shown, all_shown},
     reservation::{HoleKind, Reservation},
