@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # The steps of `test` share cargo's and mypy's caches, and pytest's summary is to come last.
 .NOTPARALLEL:
-.PHONY: help demo test lint rust-test pytest fmt wheel clean doctor
+.PHONY: help demo test lint rust-test pytest bench fmt wheel clean doctor
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ rust-test: ## run the tests of the Rust core
 
 pytest: $(BUILT) ## run the Python tests; make pytest ARGS="tests/test_layout.py -k base" runs a few
 	$(BIN)/pytest $(ARGS)
+
+bench: $(BUILT) ## measure daxmap against its floors, in two minutes; make bench ARGS=--write
+	$(BIN)/python -m benches $(ARGS)
 
 fmt: $(TOOLS) ## format the code
 	cargo fmt --all

@@ -1,114 +1,84 @@
-"""What a FUSE request costs over what it asks for.
+"""The same as FUSE requests: bytes in, bytes out, with all that is decoded and checked on the way."""
 
-`pytest benches/bench_dispatcher.py --benchmark-enable`. Each round runs contender and yardstick in turn, so that a
-noisy machine disturbs both; the median of the rounds' ratios, or differences, is in `extra_info`, and is held to its
-bar.
-"""
-
-import statistics
-import tempfile
-from collections.abc import Callable, Iterator
-from time import perf_counter_ns
+import ctypes
+from collections.abc import Sequence
+from time import perf_counter
 
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
 
-from daxmap import FUSE_NO_FH, DaxDispatcher, DaxMapper, HostWindowBackend
-from daxmap.fuse import FUSE_REMOVEMAPPING, FUSE_SETUPMAPPING, RemoveMapping, SetupMapping, request
-
-SLOT = 2 << 20
-LIVE = 1000
-ROUNDS = 60
-FREE = (2 * LIVE + 1) * SLOT  # between holes
-
-Pair = tuple[Callable[[int], None], Callable[[int], None]]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    """SETUPMAPPING and REMOVEMAPPING so many times, as requests and as method calls, with 1,000 mappings live."""
-    backend = HostWindowBackend()
-    with (
-        tempfile.TemporaryFile() as file,
-        DaxMapper(0, (2 * LIVE + 4) * SLOT, backend, max_mappings=LIVE + 1) as mapper,
-    ):
-        file.truncate(SLOT)
-        fd = file.fileno()
-        for index in range(LIVE):
-            mapper.setup_mapping(fd, 0, 2 * index * SLOT, SLOT, writable=False)
-        handle = DaxDispatcher(mapper, lambda _nodeid, _fh, _writable: fd).handle
-        setup_mapping, remove_mapping = mapper.setup_mapping, mapper.remove_mapping
-        setup = request(FUSE_SETUPMAPPING, SetupMapping(FUSE_NO_FH, 0, SLOT, 2, FREE).build(), unique=2, nodeid=2)
-        remove = request(FUSE_REMOVEMAPPING, RemoveMapping(((FREE, SLOT),)).build(), unique=4, nodeid=2)
-
-        def requests(count: int) -> None:
-            for _ in range(count):
-                handle(setup)
-                handle(remove)
-
-        def methods(count: int) -> None:
-            for _ in range(count):
-                setup_mapping(fd, 0, FREE, SLOT, False)  # noqa: FBT003
-                remove_mapping(FREE, SLOT)
-
-        yield requests, methods
-    backend.release()
-
-
-def nanoseconds(work: Callable[[int], None], count: int) -> float:
-    """What one turn of the work takes."""
-    start = perf_counter_ns()
-    work(count)
-    return (perf_counter_ns() - start) / count
-
-
-def test_pair_of_requests_against_the_method_calls(benchmark: BenchmarkFixture, pair: Pair) -> None:
-    """At most 1.10 times."""
-    requests, methods = pair
-    ratios: list[float] = []
-
-    def measure() -> None:
-        ratios.append(nanoseconds(requests, 1000) / nanoseconds(methods, 1000))
-
-    benchmark.pedantic(measure, rounds=ROUNDS, warmup_rounds=5)  # type: ignore[no-untyped-call]
-    benchmark.extra_info["ratio"] = statistics.median(ratios)
-    if benchmark.enabled:
-        assert statistics.median(ratios) <= 1.10
-
-
-LOOKUP = request(1, b"file\0", unique=2, nodeid=1)
-WRITE = request(16, bytes(1 << 20), unique=2, nodeid=2)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        pytest.param(LOOKUP, id="bytes"),
-        pytest.param(bytearray(LOOKUP), id="bytearray"),
-        pytest.param(memoryview(bytearray(LOOKUP)), id="memoryview"),
-        pytest.param(WRITE, id="bytes of 1 MiB"),
-    ],
+from benches.bench_pair import GAP, OBVIOUS
+from benches.compare import Compare, Figure, Timed, spread
+from benches.floor import SLOT
+from benches.windows import LIVE, Windows, every_other
+from daxmap import FUSE_NO_FH, DaxDispatcher
+from daxmap.fuse import (
+    FUSE_REMOVEMAPPING,
+    FUSE_SETUPMAPPING,
+    FUSE_SETUPMAPPING_FLAG_READ,
+    RemoveMapping,
+    SetupMapping,
+    reply,
+    request,
 )
-def test_request_that_is_not_dax_s_over_a_call_that_does_nothing(
-    benchmark: BenchmarkFixture, message: bytes | bytearray | memoryview
-) -> None:
-    """Less than 150 ns."""
-    handle = DaxDispatcher(None, lambda *_: -1).handle
 
-    def handled(count: int) -> None:
-        for _ in range(count):
+FUSE_LOOKUP, FUSE_WRITE = 1, 16
+MESSAGES: dict[str, bytes | memoryview] = {
+    "LOOKUP in bytes": request(FUSE_LOOKUP, b"file\0", unique=7),
+    "LOOKUP in a memoryview": memoryview(bytearray(request(FUSE_LOOKUP, b"file\0", unique=7))),
+    "WRITE of 1 MiB in bytes": request(FUSE_WRITE, bytes(1 << 20), unique=7),
+}
+CALLS = 1000
+
+
+def requests(windows: Windows, offsets: Sequence[int]) -> Timed:
+    """Each offset set up and removed by requests. The resolver knows the file at once."""
+    handle = DaxDispatcher(windows.mapper, lambda _nodeid, _fh, _writable: windows.fd).handle
+    pairs = []
+    for offset in offsets:
+        setup = SetupMapping(FUSE_NO_FH, 0, SLOT, FUSE_SETUPMAPPING_FLAG_READ, offset)
+        remove = RemoveMapping(((offset, SLOT),))
+        bodies = ((FUSE_SETUPMAPPING, setup.build()), (FUSE_REMOVEMAPPING, remove.build()))
+        pairs.append([request(opcode, body, unique=7, nodeid=2) for opcode, body in bodies])
+    assert all(handle(message) == reply(7) for pair in pairs for message in pair)
+
+    def timed() -> float:
+        start = perf_counter()
+        for setup, remove in pairs:
+            handle(setup)
+            handle(remove)
+        return (perf_counter() - start) / len(pairs)
+
+    return timed
+
+
+def test_against_method_calls(compare: Compare, floor: ctypes.CDLL, fd: int) -> None:
+    with Windows(floor, fd, every_other(0, LIVE)) as windows:
+        compare("pair of FUSE requests, gap", requests(windows, GAP), windows.pairs(GAP), against="methods", bar=1.10)
+
+
+def test_against_the_floor(compare: Compare, floor: ctypes.CDLL, fd: int) -> None:
+    with Windows(floor, fd, every_other(0, LIVE)) as windows:
+        compare("pair of FUSE requests, gap", requests(windows, GAP), windows.obvious_pairs(GAP), against=OBVIOUS)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_request_of_others(compare: Compare, name: str) -> None:
+    """What every other request of the guest pays for passing through the dispatcher."""
+    message, handle = MESSAGES[name], DaxDispatcher(None, lambda *_: -1).handle
+
+    def handled() -> float:
+        start = perf_counter()
+        for _ in range(CALLS):
             handle(message)
+        return (perf_counter() - start) / CALLS
 
-    def nothing(count: int) -> None:
-        for _ in range(count):
+    def nothing() -> float:
+        start = perf_counter()
+        for _ in range(CALLS):
             callable(message)  # a C function that returns at once
+        return (perf_counter() - start) / CALLS
 
-    costs: list[float] = []
-
-    def measure() -> None:
-        costs.append(nanoseconds(handled, 20_000) - nanoseconds(nothing, 20_000))
-
-    benchmark.pedantic(measure, rounds=ROUNDS, warmup_rounds=5)  # type: ignore[no-untyped-call]
-    benchmark.extra_info["nanoseconds"] = statistics.median(costs)
-    if benchmark.enabled:
-        assert statistics.median(costs) < 150
+    times = compare.rounds(handled, nothing)
+    low, median, high = spread([(seconds - least) * 1e9 for seconds, least in times])
+    against = "a call that does nothing, subtracted"
+    compare.keep(Figure(f"{name}, passed on", against, median, low, high, bar=150, unit=" ns"))

@@ -43,16 +43,21 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
 pub(crate) fn refresh_level(py: Python<'_>) {
     let Some(target) = TARGET.get(py) else { return };
     let cached = target.cache.as_ref().and_then(|cache| cache.bind(py).get_item(&target.debug).ok().flatten());
-    let enabled = match cached {
-        Some(answer) => answer.is_truthy(),
-        None => {
-            target.logger.call_method1(py, "isEnabledFor", (&target.debug,)).and_then(|answer| answer.is_truthy(py))
-        }
+    let level = match cached {
+        Some(answer) if answer.is(&*pyo3::types::PyBool::new(py, false)) => LevelFilter::Warn,
+        Some(_) => LevelFilter::Debug,
+        None => asked(py, target),
     };
-    let level = if enabled.unwrap_or(false) { LevelFilter::Debug } else { LevelFilter::Warn };
     if log::max_level() != level {
         log::set_max_level(level);
     }
+}
+
+#[cold]
+fn asked(py: Python<'_>, target: &Target) -> LevelFilter {
+    let answer = target.logger.call_method1(py, "isEnabledFor", (&target.debug,));
+    let enabled = answer.and_then(|answer| answer.is_truthy(py)).unwrap_or(false);
+    if enabled { LevelFilter::Debug } else { LevelFilter::Warn }
 }
 
 /// Logs an exception that the VMM's own code raised, with its traceback.

@@ -1,0 +1,1 @@
+"""Benchmarks of daxmap. `python -m benches` runs them all and prints one table."""
