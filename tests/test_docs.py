@@ -95,3 +95,11 @@ def test_wiring_runs(snippet: str) -> None:
         assert handle(map_request(3, 0)) == answer(5)  # a FileNotFoundError without an errno is a bug of the VMM's
         mapper.drain_all()  # type: ignore[attr-defined]
         os.close(server.fd)
+
+
+def test_tests_that_guard_the_promises_are_there() -> None:
+    named = re.findall(r"`((?:tests|rust)/[\w./-]+)(?:::(\w+))?`", (ROOT / "SAFETY.md").read_text())
+    assert len(named) > 20
+    for path, test in named:
+        assert (ROOT / path).exists(), path
+        assert not test or f"def {test}(" in (ROOT / path).read_text(), (path, test)
