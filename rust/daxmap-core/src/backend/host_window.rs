@@ -112,7 +112,7 @@ impl HostWindow {
         let region = Region::reserve(window)?;
         *phase = Phase::InUse;
         let shared = Arc::clone(&self.shared);
-        Ok(Box::new(RegionBackend::new(region, move |region| keep(shared, region))))
+        Ok(Box::new(RegionBackend::new(region, || (), move |region| keep(shared, region))))
     }
 
     /// Whether addresses are reserved for the window, by this process, that can be released.

@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::sys::Memslot;
 use crate::window::Window;
 use std::os::fd::RawFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A memslot of a KVM virtual machine, for the window of one mapper.
 ///
@@ -56,7 +56,10 @@ impl KvmWindow {
             let what = format!("KVM_SET_USER_MEMORY_REGION of slot {slot} at {base}, {size:#x} bytes");
             return Err(OpenError::Refused { what, errno });
         }
-        Ok(Box::new(RegionBackend::new(region, move |region| close(&memslot, region))))
+        let memslot = Arc::new(memslot);
+        let same = Arc::clone(&memslot);
+        let cut_off = move || _ = same.delete(); // if it fails, it is tried again, and told of, on closing
+        Ok(Box::new(RegionBackend::new(region, cut_off, move |region| close(&memslot, region))))
     }
 }
 

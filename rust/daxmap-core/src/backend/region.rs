@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::sys::{Errno, FileRange, HoleKind, Reservation, Shown, all_shown, lacks_access};
 use crate::table::Mapping;
 use crate::window::Window;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -29,8 +29,9 @@ pub(super) struct Region {
     window: Window,
     /// `None` where holes merge: in windows with too many slots for a VMA each.
     slots: Option<Slots>,
-    /// Devices of which a file was mapped already, and how: a mapping of another may fail in ways that hurt.
-    proven: BTreeSet<(u64, bool)>,
+    /// Devices of which a file was mapped already, and how; false where another could not be. A mapping of any other may
+    /// fail in ways that hurt.
+    trusted: BTreeMap<(u64, bool), bool>,
     /// Where memory of others may lie.
     abandoned: Option<Span>,
 }
@@ -46,8 +47,8 @@ impl Region {
             errno,
         };
         let reservation = Reservation::new(length, ALIGNMENT).map_err(refused)?;
-        let (slots, proven, abandoned) = (None, BTreeSet::new(), None);
-        let mut region = Box::new(Self { reservation, window: *window, slots, proven, abandoned });
+        let (slots, trusted, abandoned) = (None, BTreeMap::new(), None);
+        let mut region = Box::new(Self { reservation, window: *window, slots, trusted, abandoned });
         let apart = Slots::count(size) <= Budget::of_process().left() / SHARE_OF_BUDGET;
         if apart && region.keep_holes_apart().is_err() {
             // Nobody points at it yet: should the host keep it, a range of addresses is all that is lost.
@@ -77,16 +78,20 @@ impl Region {
         let Placement { span, fd, file_offset, writable, .. } = *placement;
         let file = FileRange { fd, offset: file_offset.0, length: range.len() };
         let device = (placement.file.dev, writable);
-        if !self.proven.contains(&device) {
+        if !self.trusted.get(&device).copied().unwrap_or(false) {
             file.probe(writable).map_err(|errno| Failure::Refused(errno.into()))?;
-            self.proven.insert(device);
+            self.trusted.entry(device).or_insert(true);
         }
         let offset = span.start().0;
         self.reservation.place(offset, &file, writable).map_err(|errno| {
             if errno.0 == libc::EACCES && lacks_access(fd, writable) {
                 return Failure::Refused(errno.into()); // told before anything was touched: the common refusal is cheap
             }
-            self.settle(span, errno.into(), [(range, before)])
+            let failure = self.settle(span, errno.into(), [(range, before)]);
+            if !matches!(failure, Failure::Refused(_)) {
+                self.trusted.insert(device, false); // or a guest could try until memory of others is in the gap
+            }
+            failure
         })
     }
 
@@ -143,7 +148,7 @@ impl Region {
         } else if all_shown(before) {
             Failure::Refused(cause)
         } else {
-            self.abandoned = Some(span);
+            self.abandoned = Some(self.abandoned.map_or(span, |before| before.hull(span)));
             Failure::GaveUp(cause)
         }
     }
@@ -185,10 +190,10 @@ impl Region {
         if self.is_abandoned() {
             return Err((self, Errno(libc::EIO)));
         }
-        let Self { reservation, window, slots, proven, abandoned } = *self;
+        let Self { reservation, window, slots, trusted, abandoned } = *self;
         reservation
             .release()
-            .map_err(|(reservation, errno)| (Box::new(Self { reservation, window, slots, proven, abandoned }), errno))
+            .map_err(|(reservation, errno)| (Box::new(Self { reservation, window, slots, trusted, abandoned }), errno))
     }
 }
 
@@ -201,15 +206,26 @@ impl From<&Mapping> for Shown {
 /// A region at work under a mapper. What becomes of it when the mapper closes differs from backend to backend.
 pub(super) struct RegionBackend {
     region: Box<Region>,
+    /// Takes the window from the guest, as far as the backend can. Called at once when it is given up: until then the
+    /// guest may reach memory of others.
+    cut_off: Box<dyn Fn() + Send>,
     on_close: Box<dyn FnOnce(Box<Region>) -> Result<(), Refusal> + Send>,
 }
 
 impl RegionBackend {
     pub(super) fn new(
         region: Box<Region>,
+        cut_off: impl Fn() + Send + 'static,
         on_close: impl FnOnce(Box<Region>) -> Result<(), Refusal> + Send + 'static,
     ) -> Self {
-        Self { region, on_close: Box::new(on_close) }
+        Self { region, cut_off: Box::new(cut_off), on_close: Box::new(on_close) }
+    }
+
+    fn watched(&self, answer: Result<(), Failure>) -> Result<(), Failure> {
+        if matches!(answer, Err(Failure::GaveUp(_))) {
+            (self.cut_off)();
+        }
+        answer
     }
 }
 
@@ -238,7 +254,8 @@ impl Backend for RegionBackend {
     }
 
     fn map(&mut self, placement: &Placement) -> Result<(), Failure> {
-        self.region.place(placement, Shown::Hole)?;
+        let placed = self.region.place(placement, Shown::Hole);
+        self.watched(placed)?;
         if placement.prefault {
             self.region.populate(placement.span);
         }
@@ -249,11 +266,13 @@ impl Backend for RegionBackend {
         // One MAP_FIXED over the old mapping: the kernel swaps them under its own lock, and a guest's page fault
         // meets the one or the other.
         let (ino, file_offset) = (placement.file.ino, placement.file_offset.0);
-        self.region.place(placement, Shown::File { ino, file_offset, writable: false })
+        let placed = self.region.place(placement, Shown::File { ino, file_offset, writable: false });
+        self.watched(placed)
     }
 
     fn unmap(&mut self, span: Span, mappings: &[Mapping]) -> Result<(), Failure> {
-        self.region.clear(span, mappings)
+        let cleared = self.region.clear(span, mappings);
+        self.watched(cleared)
     }
 
     fn read(&self, offset: WindowOffset, buffer: &mut [u8]) -> Result<(), Errno> {

@@ -2,6 +2,7 @@
 
 use super::Errno;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// `_IOW(KVMIO, 0x46, struct kvm_userspace_memory_region)` of include/uapi/linux/kvm.h.
 const KVM_SET_USER_MEMORY_REGION: libc::Ioctl = 0x4020_ae46;
@@ -21,6 +22,7 @@ struct UserspaceMemoryRegion {
 pub(crate) struct Memslot {
     vm: OwnedFd,
     slot: u32,
+    inserted: AtomicBool,
 }
 
 impl Memslot {
@@ -33,7 +35,7 @@ impl Memslot {
         }
         // SAFETY: fcntl has just made the descriptor, and nobody else knows it.
         let vm = unsafe { OwnedFd::from_raw_fd(copy) };
-        Ok(Self { vm, slot })
+        Ok(Self { vm, slot, inserted: AtomicBool::new(false) })
     }
 
     pub(crate) fn slot(&self) -> u32 {
@@ -42,12 +44,18 @@ impl Memslot {
 
     /// Shows `[host_address, +size)` at `guest_address`.
     pub(crate) fn insert(&self, guest_address: u64, size: u64, host_address: u64) -> Result<(), Errno> {
-        self.set(guest_address, size, host_address)
+        self.set(guest_address, size, host_address)?;
+        self.inserted.store(true, Relaxed);
+        Ok(())
     }
 
-    /// Takes the slot out of the VM: when this returns, no vCPU reaches the memory any more.
+    /// Takes the slot out of the VM, if it is there: when this returns, no vCPU reaches the memory any more.
     pub(crate) fn delete(&self) -> Result<(), Errno> {
-        self.set(0, 0, 0)
+        if self.inserted.load(Relaxed) {
+            self.set(0, 0, 0)?;
+            self.inserted.store(false, Relaxed);
+        }
+        Ok(())
     }
 
     fn set(&self, guest_phys_addr: u64, memory_size: u64, userspace_addr: u64) -> Result<(), Errno> {
