@@ -1,0 +1,276 @@
+"""Random walks through all that can be done with a mapper, its files and its host.
+
+A walk knows what each call has to come to. After each step, `Subject.agree` compares the mapper's book,
+/proc/self/maps, what the guest is shown and the bytes that can be read there with a plain model.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from ctypes import c_int64
+from errno import EACCES, EEXIST, EFAULT, EINVAL, EIO, ENOENT
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Generic, TypeVar
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from support.host import LIBC, PAGE
+from support.limits import errno_of
+from support.rig import WORD, Mapped, Rig, Subject
+
+FaultT = TypeVar("FaultT")
+Range = tuple[int, int]
+
+SLOT_PAGES = (2 << 20) // PAGE
+WINDOW_SIZE = 3 * (2 << 20) + PAGE
+"""The last slot is a short one."""
+FILE_PAGES = 6
+
+_OFFSETS = st.sampled_from([0, 1, 2, 3, SLOT_PAGES - 1, SLOT_PAGES, SLOT_PAGES + 1, 2 * SLOT_PAGES, 3 * SLOT_PAGES])
+_LENGTHS = st.sampled_from([1, 1, 1, 2, 3, SLOT_PAGES, SLOT_PAGES + 1])
+_RANGES = st.tuples(_OFFSETS, _LENGTHS).map(lambda pages: (pages[0] * PAGE, pages[1] * PAGE))
+_FILES = st.integers(0, 1)
+_PLACES = st.tuples(_FILES, st.integers(0, FILE_PAGES).map(lambda page: page * PAGE), _RANGES)
+_INDICES = st.integers(0, 11)
+"""Of a live mapping, modulo how many there are."""
+_TARGETS = _INDICES | _INDICES | _RANGES
+"""What to remove."""
+_REQUESTS = st.one_of(
+    st.tuples(st.just("set_up"), st.tuples(_INDICES | _PLACES, st.booleans(), st.booleans())),
+    st.tuples(st.just("remove"), _TARGETS),
+    st.tuples(st.just("remove_many"), st.lists(_TARGETS, max_size=8)),
+    st.tuples(st.just("reset"), st.none()),
+)
+_CHANGES = st.tuples(
+    _FILES,
+    st.sampled_from(["truncate", "punch", "write"]),
+    st.integers(0, FILE_PAGES * PAGE),
+    st.binary(min_size=1, max_size=9),
+)
+_SETUPS = st.tuples(st.just("set_up"), st.tuples(_INDICES | _PLACES, st.booleans(), st.booleans()))
+_REMOVALS = st.tuples(st.just("remove"), _TARGETS)
+_STEPS = st.one_of(
+    _SETUPS,
+    _SETUPS,
+    _SETUPS,
+    _REMOVALS,
+    _REMOVALS,
+    st.tuples(st.just("remove_many"), st.lists(_TARGETS, max_size=8)),
+    st.tuples(st.sampled_from(["reset", "reset", "reset", "drain"]), st.none()),
+    st.tuples(st.just("change"), _CHANGES),
+    st.tuples(st.just("store"), st.tuples(_INDICES, _INDICES, st.booleans())),
+)
+
+WALKS = int(os.environ.get("DAXMAP_MODEL_WALKS", "25"))
+_WALKS_AT_ONCE = 100
+_SETTINGS = settings(
+    max_examples=min(WALKS, _WALKS_AT_ONCE),
+    phases=[Phase.reuse, Phase.generate],  # to shrink a failure takes minutes
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+ROUNDS = -(-WALKS // _WALKS_AT_ONCE)
+"""How many times to take walks. Those of one round are over in a minute."""
+OWN_REFUSALS = {EINVAL, EEXIST, ENOENT}
+"""What a mapper says before it asks its backend."""
+
+
+class Walk(ABC, Generic[FaultT]):
+    """Through one mapper after another, over the backend of a rig."""
+
+    fault_lists: ClassVar[st.SearchStrategy[Any]]
+    """What a step may meet."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.files = [rig.file(FILE_PAGES) for _ in range(2)]
+        self.subject: Subject = rig.open(WINDOW_SIZE)
+        self.faults: Sequence[FaultT] = ()
+        """What this step meets."""
+
+    def go(self, steps: list[tuple[tuple[str, Any], Sequence[FaultT]]]) -> None:
+        for (method, argument), self.faults in steps:
+            getattr(self, method)(argument)
+            if self.subject.mapper.closed:
+                assert self.faults
+                self.check_given_up()
+                self._open_another()
+            self.check()
+
+    @abstractmethod
+    def strike(self, faults: Sequence[FaultT]) -> None:
+        """From now on, these happen, and no others."""
+
+    def check_given_up(self) -> None:
+        """Check what a mapper left that closed itself."""
+        raise AssertionError("the window was given up")
+
+    def check(self) -> None:
+        """Check that all agree with the model."""
+        self.subject.agree()
+        for mapped in self.subject.model.values():
+            shown = len(mapped.file.shown(mapped.file_offset, mapped.length))
+            if shown < mapped.length:
+                self._check_absent(mapped.window_offset + shown)
+
+    # Calls of the mapper.
+
+    def set_up(self, argument: tuple[int | tuple[int, int, Range], bool, bool]) -> None:
+        what, writable, can_write = argument
+        wanted = self._wanted(what, writable=writable)
+        subject, offset = self.subject, wanted.window_offset
+        before = subject.model.get(offset)
+        is_upgrade = writable and before == Mapped(offset, wanted.length, wanted.file_offset, not writable, wanted.file)
+        refusal = 0 if is_upgrade else self._refusal_to_set_up(offset, wanted.length)
+        lost = subject.mapper.stats().lost_count
+        with wanted.file.opened(os.O_RDWR if can_write else os.O_RDONLY) as file:
+            arguments = file.fd, wanted.file_offset, offset, wanted.length, writable
+            errno = self._call(lambda: subject.mapper.setup_mapping(*arguments))
+        self._check_outcome(errno, refusal or (EACCES if writable and not can_write else 0))
+        if errno == 0:
+            subject.model[offset] = wanted
+        elif is_upgrade and subject.mapper.stats().lost_count > lost:
+            assert errno == EIO
+            del subject.model[offset]
+
+    def remove(self, what: int | Range) -> None:
+        offset, length = self._range(what)
+        errno = self._call(lambda: self.subject.mapper.remove_mapping(offset, length))
+        self._check_outcome(errno, self._refusal_to_remove(offset, length))
+        if errno == 0:
+            del self.subject.model[offset]
+
+    def remove_many(self, entries: list[int | Range]) -> None:
+        batch = [self._range(entry) for entry in entries]
+        failed: list[tuple[int, int, int]] = []
+        assert self._call(lambda: failed.extend(self.subject.mapper.remove_mappings(batch).failed)) == 0
+        if self.subject.mapper.closed:
+            return  # whether a mapping was kept or lost before that, nobody can see any more
+        for offset, length in batch:
+            refused = self._refusal_to_remove(offset, length)
+            if refused:
+                failed.remove((offset, length, refused))
+            elif self.faults and (offset, length, EIO) in failed:
+                failed.remove((offset, length, EIO))
+            else:
+                del self.subject.model[offset]
+        assert failed == []
+
+    def reset(self, _: None) -> None:
+        assert self._call(self.subject.mapper.reset) == 0
+        kept = {info.window_offset for info in self.subject.mapper}
+        assert self.faults or not kept
+        self.subject.model = {offset: live for offset, live in self.subject.model.items() if offset in kept}
+
+    def drain(self, _: None) -> None:
+        self.subject.finish()
+        self._open_another()
+
+    def _open_another(self) -> None:
+        self.subject.abandon()
+        self.subject = self.rig.open(WINDOW_SIZE)
+
+    # The files, behind the mapper's back, and the guest.
+
+    def change(self, argument: tuple[int, str, int, bytes]) -> None:
+        file, how, offset, data = argument
+        if how == "truncate":
+            os.ftruncate(self.files[file].fd, offset)
+        elif how == "punch":
+            punch_hole(self.files[file].fd, offset, PAGE)
+        else:
+            self.files[file].write(offset, data)
+
+    def store(self, argument: tuple[int, int, bool]) -> None:
+        index, page, by_guest = argument
+        mapped = self._live(index)
+        if mapped is None:
+            return
+        inside = page % (mapped.length // PAGE) * PAGE
+        at, source = mapped.window_offset + inside, mapped.file_offset + inside
+        left = os.fstat(mapped.file.fd).st_size - source
+        word, mapper = b"DAX!", self.subject.mapper
+        expected = EACCES if not mapped.writable else 0 if left > 0 else EFAULT
+        if by_guest:
+            assert self.rig.store(mapper, at, int.from_bytes(word, "little")) == (expected == 0)
+        else:
+            assert errno_of(lambda: mapper.write(mapper.base + at, word)) == expected
+        if expected == 0:
+            length = min(WORD, left)
+            assert mapped.file.read(source, length) == word[:length]
+
+    def _check_absent(self, offset: int) -> None:
+        """Check that nothing is at a window offset, and that to look there is no signal."""
+        mapper = self.subject.mapper
+        assert self.rig.peek(mapper, offset, WORD) is None
+        assert self.rig.load(mapper, offset) is None
+        assert errno_of(lambda: mapper.read(mapper.base + offset, 1)) == EFAULT
+
+    # What a call asks for, and how it ends.
+
+    def _live(self, index: int) -> Mapped | None:
+        live = list(self.subject.model.values())
+        return live[index % len(live)] if live else None
+
+    def _wanted(self, what: int | tuple[int, int, Range], *, writable: bool) -> Mapped:
+        """A mapping like a live one, or another."""
+        if isinstance(what, int):
+            live = self._live(what) or Mapped(0, PAGE, 0, writable, self.files[0])
+            return Mapped(live.window_offset, live.length, live.file_offset, writable, live.file)
+        file, source, (offset, length) = what
+        return Mapped(offset, length, source, writable, self.files[file])
+
+    def _range(self, what: int | Range) -> Range:
+        if not isinstance(what, int):
+            return what
+        live = self._live(what)
+        return (live.window_offset, live.length) if live else (0, PAGE)
+
+    def _refusal_to_set_up(self, offset: int, length: int) -> int:
+        if offset + length > WINDOW_SIZE:
+            return EINVAL
+        live = self.subject.model.values()
+        is_free = all(offset + length <= m.window_offset or m.window_offset + m.length <= offset for m in live)
+        return 0 if is_free else EEXIST
+
+    def _refusal_to_remove(self, offset: int, length: int) -> int:
+        live = self.subject.model.get(offset)
+        if live is None:
+            return ENOENT
+        return 0 if live.length == length else EINVAL
+
+    def _call(self, call: Callable[[], object]) -> int:
+        """The errno of a call that may meet faults."""
+        self.strike(self.faults)
+        try:
+            return errno_of(call)
+        finally:
+            self.strike([])
+
+    def _check_outcome(self, errno: int, expected: int) -> None:
+        """Check an outcome: what the mapper refuses itself it refuses before its host can fail."""
+        if expected in OWN_REFUSALS or not self.faults:
+            assert errno == expected
+        else:
+            assert errno not in OWN_REFUSALS
+            assert errno or not expected
+
+
+def take_walks(walk_type: type[Walk[Any]], rig_type: type[Rig]) -> None:
+    """Take random walks, each over a rig of its own."""
+
+    @_SETTINGS
+    @given(st.lists(st.tuples(_STEPS, walk_type.fault_lists), min_size=20, max_size=60))
+    def walk(steps: list[tuple[tuple[str, Any], Sequence[Any]]]) -> None:
+        with TemporaryDirectory() as directory, rig_type(Path(directory)) as rig:
+            walk_type(rig).go(steps)
+
+    walk()
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """fallocate(2): the range reads as zeros, and the file keeps its size."""
+    keep_size, punch = 1, 2
+    assert LIBC.fallocate(fd, keep_size | punch, c_int64(offset), c_int64(length)) == 0
