@@ -73,15 +73,17 @@ impl Warnings {
 /// One line of bounded length. What a VMM's own code says may hold what a guest wrote, a file's name say.
 fn printable(text: &str) -> String {
     let mut line = String::new();
-    for character in text.chars().take(MAX_RECORD) {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
+    let mut length = 0_usize;
+    for character in text.chars() {
+        // Whatever a terminal would act on, line ends and changes of direction too, as `Debug` writes it.
+        let plain = matches!(character, '\'' | '"' | '\\');
+        let shown: String = if plain { character.into() } else { character.escape_debug().collect() };
+        length = length.saturating_add(shown.chars().count());
+        if length > MAX_RECORD {
+            line.push('…');
+            break;
         }
-    }
-    if text.chars().nth(MAX_RECORD).is_some() {
-        line.push('…');
+        line.push_str(&shown);
     }
     line
 }
