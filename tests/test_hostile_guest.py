@@ -4,6 +4,7 @@ import ctypes
 import mmap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from errno import EBUSY, EIO, ENOMEM
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,14 @@ import pytest
 from daxmap import DaxMapper, KvmBackend
 from daxmap.demo import guest
 from daxmap.demo.kvm import Exit, Fault, Halted, Mmio, Vm
-from support import attacks
+from support import attacks, faults
+from support.children import run_in_child
+from support.damage import FREE, opened, setup
+from support.faults import Call, Effect
 from support.host import LIBC, PAGE, peek
+from support.limits import errno_of
+from support.rig import Rig
+from support.rigs import address_of
 
 BASE = 4 << 20
 """With nothing below it up to the end of RAM, which is at 2 MiB."""
@@ -188,3 +195,25 @@ def test_execution_stops_where_the_mapping_ends(vm: Vm, mapper: DaxMapper, share
     share.map(SIZE - PAGE)
     with secrets_beside(mapper):
         assert is_stopped(vm.run(attacks.jump(edge - 32)))
+
+
+# A window that is given up.
+
+
+def window_with_an_intruder(rig: Rig) -> None:
+    subject = opened(rig)
+    faults.plan(Call.DELETE_SLOT, faults.Fault(EBUSY))
+    faults.plan(Call.PLACE, faults.Fault(ENOMEM, Effect.INTRUDE))
+    assert errno_of(lambda: setup(subject)) == EIO
+    assert faults.count(Call.DELETE_SLOT) == 2
+    for page in range(0, 16 * PAGE, PAGE):
+        assert rig.load(subject.mapper, page) is None
+        assert not rig.store(subject.mapper, page, SECRET)
+    assert faults.is_untouched_intruder(address_of(subject.mapper) + FREE)
+    subject.abandon()
+
+
+@pytest.mark.usefixtures("needs_kvm")
+def test_window_that_is_given_up_is_cut_off_before_all_else_and_once_more(fault_library: Path, tmp_path: Path) -> None:
+    """Memory of others is in it: the guest loses the slot at once, or when the mapper has closed if that failed."""
+    run_in_child(window_with_an_intruder, "kvm", tmp_path, preload=fault_library)
