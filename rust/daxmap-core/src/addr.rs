@@ -25,6 +25,9 @@ macro_rules! display_as_hex {
 }
 display_as_hex!(WindowOffset, FileOffset, GuestAddress);
 
+/// The unit in which a Linux guest maps and unmaps, in bytes: `FUSE_DAX_SZ` of fs/fuse/dax.c.
+pub const DAX_RANGE: u64 = 2 << 20;
+
 /// A non-empty range of window offsets whose end does not wrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -57,6 +60,19 @@ impl Span {
     pub fn intersection(self, other: Self) -> Option<Self> {
         let (start, end) = (self.start.max(other.start), self.end.min(other.end));
         (start < end).then_some(Self { start, end })
+    }
+
+    /// Whether all of `other` lies in it.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
+
+    /// What is left of it, before and after, when `cut` is taken out.
+    pub fn without(self, cut: Self) -> impl Iterator<Item = Self> {
+        let before = Self { start: self.start, end: self.end.min(cut.start) };
+        let after = Self { start: self.start.max(cut.end), end: self.end };
+        [before, after].into_iter().filter(|piece| piece.start < piece.end)
     }
 
     /// First offset of the range.
@@ -95,6 +111,25 @@ mod tests {
         assert_eq!(Span::new(WindowOffset(1), u64::MAX), None);
         let last = Span::new(WindowOffset(u64::MAX - 1), 1).unwrap();
         assert_eq!((last.start().0, last.end().0, last.length()), (u64::MAX - 1, u64::MAX, 1));
+    }
+
+    #[test]
+    fn without_leaves_what_the_cut_does_not_cover() {
+        let whole = Span::new(WindowOffset(10), 10).unwrap();
+        for (start, length, left) in [
+            (10, 10, vec![]),
+            (0, 50, vec![]),
+            (12, 3, vec![(10, 2), (15, 5)]),
+            (10, 1, vec![(11, 9)]),
+            (19, 9, vec![(10, 9)]),
+            (0, 10, vec![(10, 10)]),
+            (20, 1, vec![(10, 10)]),
+        ] {
+            let cut = Span::new(WindowOffset(start), length).unwrap();
+            let pieces: Vec<_> = whole.without(cut).map(|piece| (piece.start().0, piece.length())).collect();
+            assert_eq!(pieces, left, "without {cut}");
+            assert_eq!(whole.contains(cut), start >= 10 && start + length <= 20);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! A guest that maps every other page of its window makes two of each: a mapping and the hole beside it. Were it let
 //! have them all, the VMM's own `malloc` would fail.
 
+use std::cmp::Ordering;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -53,21 +54,50 @@ impl Budget {
     pub fn left(&self) -> u64 {
         self.limit.saturating_sub(self.used())
     }
+}
 
-    /// Charges `vmas`, or nothing and `false` where they don't fit.
-    pub(crate) fn try_charge(&self, vmas: u64) -> bool {
-        let fits = |used: u64| used.checked_add(vmas).filter(|sum| *sum <= self.limit);
-        self.used.fetch_update(Relaxed, Relaxed, fits).is_ok()
+/// What one window has charged to a budget. Given back when it is dropped.
+#[derive(Debug)]
+pub struct Charge {
+    budget: &'static Budget,
+    vmas: u64,
+}
+
+impl Charge {
+    /// Nothing, so far, of the process's budget.
+    pub(crate) fn of_process() -> Self {
+        Self { budget: Budget::of_process(), vmas: 0 }
     }
 
-    /// Charges `vmas` even past the limit: for mappers whose VMM chose a limit of its own.
-    pub(crate) fn charge_regardless(&self, vmas: u64) {
-        self.used.fetch_add(vmas, Relaxed);
+    /// The most that may be charged.
+    pub(crate) fn limit(&self) -> u64 {
+        self.budget.limit
     }
 
-    /// Gives back what was charged.
-    pub(crate) fn give_back(&self, vmas: u64) {
-        self.used.fetch_sub(vmas, Relaxed);
+    /// Charges `vmas` more, or nothing and `false` where they don't fit.
+    pub(crate) fn try_grow(&mut self, vmas: u64) -> bool {
+        let fits = |used: u64| used.checked_add(vmas).filter(|sum| *sum <= self.budget.limit);
+        let grown = self.budget.used.fetch_update(Relaxed, Relaxed, fits).is_ok();
+        if grown {
+            self.vmas = self.vmas.saturating_add(vmas);
+        }
+        grown
+    }
+
+    /// Charges `vmas` in all from now on, even past the limit.
+    pub(crate) fn set(&mut self, vmas: u64) {
+        match vmas.cmp(&self.vmas) {
+            Ordering::Equal => return, // most calls: no look at memory that others write
+            Ordering::Greater => self.budget.used.fetch_add(vmas.saturating_sub(self.vmas), Relaxed),
+            Ordering::Less => self.budget.used.fetch_sub(self.vmas.saturating_sub(vmas), Relaxed),
+        };
+        self.vmas = vmas;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 
@@ -77,14 +107,20 @@ mod tests {
 
     #[test]
     fn charges_up_to_the_limit_and_not_past_it() {
-        let budget = Budget::new(4);
-        assert!(budget.try_charge(3));
-        assert!(!budget.try_charge(2));
-        assert!(budget.try_charge(1));
-        budget.charge_regardless(5);
-        assert!(!budget.try_charge(1));
-        budget.give_back(6);
-        assert_eq!(budget.used(), 3);
-        assert!(!budget.try_charge(u64::MAX));
+        static BUDGET: Budget = Budget::new(4);
+        let mut charge = Charge { budget: &BUDGET, vmas: 0 };
+        assert!(charge.try_grow(3));
+        assert!(!charge.try_grow(2));
+        assert!(charge.try_grow(1));
+        let mut other = Charge { budget: &BUDGET, vmas: 0 };
+        other.set(5);
+        assert!(!charge.try_grow(1));
+        drop(other);
+        assert_eq!((BUDGET.used(), BUDGET.left()), (4, 0));
+        charge.set(3);
+        assert_eq!(BUDGET.used(), 3);
+        assert!(!charge.try_grow(u64::MAX));
+        drop(charge);
+        assert_eq!(BUDGET.used(), 0);
     }
 }

@@ -84,7 +84,8 @@ pub enum Error {
         /// Who said no, and why.
         cause: Refusal,
     },
-    /// The window could not be changed to the new mapping and lost the old one on the way: the range is a hole.
+    /// A change failed on its way, and so did the way back. Mappings left the book: the guest has lost them, or it is
+    /// unknown whether it has, and then what it may still see is kept.
     Lost {
         /// The range.
         span: Span,
@@ -93,7 +94,7 @@ pub enum Error {
     },
     /// Memory that is not the file's may show in the window: the mapper closed itself and took the window from the
     /// guest where it could.
-    GaveUp {
+    OutOfControl {
         /// The range that could not be made right.
         span: Span,
         /// Who said no, and why.
@@ -151,8 +152,8 @@ pub enum Error {
 impl Error {
     /// The host's errno for this error.
     #[must_use]
-    pub fn errno(&self) -> i32 {
-        match self {
+    pub fn errno(&self) -> Errno {
+        let number = match self {
             Self::Closed | Self::NotRegular { .. } => libc::ENODEV,
             Self::Reentered => libc::EDEADLK,
             Self::Forked => libc::EPERM,
@@ -162,16 +163,19 @@ impl Error {
             | Self::OutsideFile { .. }
             | Self::LengthDiffers { .. } => libc::EINVAL,
             Self::ReadOnlyMapper => libc::EROFS,
-            Self::MapFailed { cause, .. } | Self::UnmapRefused { cause, .. } => cause.errno().0,
-            Self::BadDescriptor { errno, .. } | Self::CopyFailed { errno, .. } | Self::NotReleased { errno } => errno.0,
+            Self::MapFailed { cause, .. } | Self::UnmapRefused { cause, .. } => return cause.errno(),
+            Self::BadDescriptor { errno, .. } | Self::CopyFailed { errno, .. } | Self::NotReleased { errno } => {
+                return *errno;
+            }
             Self::Overlap { .. } => libc::EEXIST,
             Self::OverBudget { .. } => libc::ENOSPC,
-            Self::Lost { .. } | Self::GaveUp { .. } => libc::EIO,
+            Self::Lost { .. } | Self::OutOfControl { .. } => libc::EIO,
             Self::NoMapping { .. } => libc::ENOENT,
             Self::Fault { .. } => libc::EFAULT,
             Self::ReadOnlyMapping { .. } => libc::EACCES,
             Self::WindowInUse => libc::EBUSY,
-        }
+        };
+        Errno(number)
     }
 }
 
@@ -198,10 +202,10 @@ impl fmt::Display for Error {
             Self::OverBudget { limit, unit } => write!(f, "the budget of {limit} {unit} is used up"),
             Self::MapFailed { span, cause } => write!(f, "mapping range {span}: {cause}"),
             Self::Lost { span, cause } => {
-                write!(f, "range {span} was lost while it changed, and is a hole now: {cause}")
+                write!(f, "the change of range {span} failed on its way, and so did the way back: {cause}")
             }
-            Self::GaveUp { span, cause } => {
-                write!(f, "range {span} could not be made safe, the window is given up: {cause}")
+            Self::OutOfControl { span, cause } => {
+                write!(f, "range {span} may show memory that is not the window's, so the mapper is closed: {cause}")
             }
             Self::NoMapping { offset } => write!(f, "no mapping starts at window_offset {offset}"),
             Self::LengthDiffers { asked, live } => {
@@ -230,7 +234,7 @@ impl std::error::Error for Error {
             Self::MapFailed { cause, .. }
             | Self::UnmapRefused { cause, .. }
             | Self::Lost { cause, .. }
-            | Self::GaveUp { cause, .. } => cause.source(),
+            | Self::OutOfControl { cause, .. } => cause.source(),
             _ => None,
         }
     }
@@ -262,6 +266,13 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
+impl OpenError {
+    /// The process can't watch its forks.
+    pub(crate) fn no_fork_guard(errno: Errno) -> Self {
+        Self::Refused { what: "pthread_atfork".to_owned(), errno }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,10 +281,10 @@ mod tests {
     fn messages_name_the_values() {
         let span = Span::new(WindowOffset(0x20_0000), 0x1000).unwrap();
         let error = Error::Overlap { asked: span, live: span };
-        assert_eq!(error.errno(), libc::EEXIST);
+        assert_eq!(error.errno(), Errno(libc::EEXIST));
         assert_eq!(error.to_string(), "range [0x200000, 0x201000) overlaps the live mapping [0x200000, 0x201000)");
         let error = Error::MapFailed { span, cause: Errno(libc::EACCES).into() };
         assert!(error.to_string().contains("Permission denied"), "{error}");
-        assert_eq!(error.errno(), libc::EACCES);
+        assert_eq!(error.errno(), Errno(libc::EACCES));
     }
 }

@@ -5,14 +5,16 @@
 //! system). Only errors come back. [`fuse`] turns a guest's FUSE requests into calls of the mapper. `sys` is the one module with `unsafe` code.
 //!
 //! ```
-//! use daxmap_core::{FileOffset, GuestAddress, HostWindow, Mapper, Options, WindowOffset};
+//! use daxmap_core::{FileOffset, GuestAddress, HostWindowBackend, MapRequest, Mapper, Options, Overlap, WindowOffset};
 //! use std::os::fd::AsRawFd;
 //!
 //! let file = std::fs::File::open(std::env::current_exe()?)?;
-//! let window = HostWindow::new()?;
+//! let window = HostWindowBackend::new()?;
 //! let mapper = Mapper::new(GuestAddress(0x1_0000_0000), 2 << 20, Options::default(), |w| window.attach(w))?;
 //! let page = mapper.page_size();
-//! mapper.setup(file.as_raw_fd(), FileOffset(0), WindowOffset(0), page, false)?;
+//! let request =
+//!     MapRequest { file_offset: FileOffset(0), window_offset: WindowOffset(0), length: page, writable: false };
+//! mapper.setup(file.as_raw_fd(), &request, Overlap::Refuse)?;
 //! assert_eq!(mapper.read(GuestAddress(0x1_0000_0000), 4)?, b"\x7fELF");
 //! mapper.remove(WindowOffset(0), page)?;
 //! mapper.drain_all()?;
@@ -24,6 +26,7 @@
 
 mod addr;
 mod backend;
+mod book;
 mod budget;
 mod error;
 pub mod fuse;
@@ -32,20 +35,22 @@ mod mapper;
 mod refusal;
 mod stats;
 mod sys;
-mod table;
 mod window;
 
-pub use addr::{FileOffset, GuestAddress, Span, WindowOffset};
-pub use backend::{Access, Backend, FRAMEWORK, Failure, Hvf, Hypervisor, HypervisorBackend, Placement};
+pub use addr::{DAX_RANGE, FileOffset, GuestAddress, Span, WindowOffset};
+pub use backend::{
+    Access, Backend, Change, Claim, FRAMEWORK, Failure, HostMemory, HvfBackend, Hypervisor, HypervisorBackend,
+    HypervisorSteps, Pin, Pins, Placement, Steps, Stepwise, View,
+};
 #[cfg(target_os = "linux")]
-pub use backend::{HostWindow, KvmWindow};
-pub use budget::Budget;
+pub use backend::{HostWindowBackend, KvmBackend};
+pub use book::Mapping;
+pub use budget::{Budget, Charge};
 pub use error::{Error, OpenError, Result};
-pub use mapper::{BatchResult, Mapper, Options};
+pub use mapper::{BatchResult, MapRequest, Mapper, Options, Overlap};
 pub use refusal::Refusal;
 pub use stats::Stats;
-pub use sys::{Errno, FileId, HostRange, is_read_write, page_size};
-pub use table::Mapping;
+pub use sys::{Errno, FileId, HostRange, HostSlice, lacks_access, page_size};
 pub use window::Window;
 
 /// The `log` target of every record: the name of the Python logger too.

@@ -10,17 +10,30 @@ use std::sync::Arc;
 pub struct Refusal {
     errno: Errno,
     source: Option<Arc<dyn Error + Send + Sync>>,
+    in_doubt: bool,
 }
 
 impl Refusal {
-    /// `errno` for the caller, because of `source`.
+    /// `errno` for the caller, because of `source`. Nothing was done.
     pub fn new(errno: Errno, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { errno, source: Some(Arc::from(source.into())) }
+        Self { errno, source: Some(Arc::from(source.into())), in_doubt: false }
     }
 
-    /// EIO for the caller, because of `source`: the answer to whatever a hypervisor refuses.
+    /// EIO for the caller, because of `source`: the answer to whatever a hypervisor refuses. Nothing was done.
     pub fn io(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Errno(libc::EIO), source)
+    }
+
+    /// The same refusal, of a call that may have done its work before it failed.
+    #[must_use]
+    pub fn in_doubt(self) -> Self {
+        Self { in_doubt: true, ..self }
+    }
+
+    /// Whether the call that was refused may have done its work all the same.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt
     }
 
     /// The errno for the caller.
@@ -38,7 +51,7 @@ impl Refusal {
 
 impl From<Errno> for Refusal {
     fn from(errno: Errno) -> Self {
-        Self { errno, source: None }
+        Self { errno, source: None, in_doubt: false }
     }
 }
 

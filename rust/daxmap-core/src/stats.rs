@@ -1,5 +1,7 @@
 //! Counters that anyone may read at any time, without a lock.
 
+use crate::book::Cut;
+use crate::sys::Errno;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// One past the largest errno with a counter of its own: Linux's and macOS's end below it.
@@ -7,22 +9,27 @@ const ERRNOS: usize = 134;
 
 /// A mapper's counters, as they were when they were read.
 ///
-/// When no call is under way, `setup_count = remove_count + swept_count + leaked_count + lost_count + live_mappings`.
+/// When no call is under way, `setup_count + split_count = remove_count + replaced_count + swept_count + leaked_count +
+/// lost_count + live_mappings`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Mappings set up. An upgrade is not one.
     pub setup_count: u64,
     /// Bytes of the mappings set up.
     pub setup_bytes: u64,
-    /// Mappings removed, one by one or in a batch.
+    /// Mappings that left the book by any removal: one by one, in a batch, by a range.
     pub remove_count: u64,
     /// Read-only mappings made writable in place.
     pub upgrade_count: u64,
+    /// Mappings that left the book because a new mapping took all of their range.
+    pub replaced_count: u64,
+    /// Mappings that there are more because one was cut in the middle.
+    pub split_count: u64,
     /// Mappings taken away by reset and drain.
     pub swept_count: u64,
     /// Mappings that the guest would not give up at drain: their host memory stays for the life of the process.
     pub leaked_count: u64,
-    /// Mappings that a failed change left as holes.
+    /// Mappings that the guest lost by a change that failed, or of which it is unknown whether it did.
     pub lost_count: u64,
     /// Mappings that are live.
     pub live_mappings: u64,
@@ -42,6 +49,8 @@ pub(crate) struct Counters {
     setup_bytes: AtomicU64,
     remove_count: AtomicU64,
     upgrade_count: AtomicU64,
+    replaced_count: AtomicU64,
+    split_count: AtomicU64,
     swept_count: AtomicU64,
     leaked_count: AtomicU64,
     lost_count: AtomicU64,
@@ -55,6 +64,7 @@ pub(crate) struct Counters {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Departure {
     Removed,
+    Replaced,
     Swept,
     Leaked,
     Lost,
@@ -67,6 +77,8 @@ impl Counters {
             setup_bytes: AtomicU64::new(0),
             remove_count: AtomicU64::new(0),
             upgrade_count: AtomicU64::new(0),
+            replaced_count: AtomicU64::new(0),
+            split_count: AtomicU64::new(0),
             swept_count: AtomicU64::new(0),
             leaked_count: AtomicU64::new(0),
             lost_count: AtomicU64::new(0),
@@ -92,6 +104,7 @@ impl Counters {
     pub(crate) fn departed(&self, how: Departure, mappings: u64, bytes: u64) {
         let counter = match how {
             Departure::Removed => &self.remove_count,
+            Departure::Replaced => &self.replaced_count,
             Departure::Swept => &self.swept_count,
             Departure::Leaked => &self.leaked_count,
             Departure::Lost => &self.lost_count,
@@ -101,9 +114,17 @@ impl Counters {
         self.live_bytes.fetch_sub(bytes, Relaxed);
     }
 
+    /// Counts what a cut took out of the book.
+    pub(crate) fn cut(&self, how: Departure, cut: Cut) {
+        self.split_count.fetch_add(cut.split, Relaxed);
+        let live = self.live_mappings.fetch_add(cut.split, Relaxed).saturating_add(cut.split);
+        self.departed(how, cut.gone, cut.bytes);
+        self.peak_mappings.fetch_max(live.saturating_sub(cut.gone), Relaxed);
+    }
+
     /// Counts a failure. An errno that no host has is counted as EIO.
-    pub(crate) fn failed(&self, errno: i32) {
-        let known = usize::try_from(errno).ok().and_then(|index| self.errors.get(index));
+    pub(crate) fn failed(&self, errno: Errno) {
+        let known = usize::try_from(errno.0).ok().and_then(|index| self.errors.get(index));
         if let Some(counter) = known.or_else(|| self.errors.get(libc::EIO.unsigned_abs() as usize)) {
             counter.fetch_add(1, Relaxed);
         }
@@ -120,6 +141,8 @@ impl Counters {
             setup_bytes: self.setup_bytes.load(Relaxed),
             remove_count: self.remove_count.load(Relaxed),
             upgrade_count: self.upgrade_count.load(Relaxed),
+            replaced_count: self.replaced_count.load(Relaxed),
+            split_count: self.split_count.load(Relaxed),
             swept_count: self.swept_count.load(Relaxed),
             leaked_count: self.leaked_count.load(Relaxed),
             lost_count: self.lost_count.load(Relaxed),
@@ -138,20 +161,22 @@ mod tests {
     #[test]
     fn every_departure_balances_the_book() {
         let counters = Counters::new();
-        (0..5).for_each(|_| counters.set_up(8));
+        (0..6).for_each(|_| counters.set_up(8));
+        counters.cut(Departure::Replaced, Cut { gone: 1, split: 2, bytes: 12 });
         for how in [Departure::Removed, Departure::Swept, Departure::Leaked, Departure::Lost] {
-            counters.departed(how, 1, 8);
+            counters.departed(how, 1, 4);
         }
         let s = counters.snapshot();
-        assert_eq!((s.setup_count, s.setup_bytes, s.live_mappings, s.live_bytes, s.peak_mappings), (5, 40, 1, 8, 5));
-        assert_eq!(s.remove_count + s.swept_count + s.leaked_count + s.lost_count + s.live_mappings, s.setup_count);
+        assert_eq!((s.setup_count, s.setup_bytes, s.live_mappings, s.live_bytes, s.peak_mappings), (6, 48, 3, 20, 7));
+        let departed = s.remove_count + s.replaced_count + s.swept_count + s.leaked_count + s.lost_count;
+        assert_eq!(s.setup_count + s.split_count, departed + s.live_mappings);
     }
 
     #[test]
     fn errors_are_listed_by_errno() {
         let counters = Counters::new();
         for errno in [libc::EINVAL, libc::ENOENT, libc::EINVAL, -1, 99_999] {
-            counters.failed(errno);
+            counters.failed(Errno(errno));
         }
         assert_eq!(counters.snapshot().errors, [(libc::ENOENT, 1), (libc::EIO, 2), (libc::EINVAL, 2)]);
     }

@@ -109,7 +109,7 @@ mod tests {
         for (offset, length) in
             [(0, 0x10_0000 + page), (0x10_0000, page), (0u64.wrapping_sub(page), 2 * page), (1, page), (0, 1)]
         {
-            assert_eq!(window().request(WindowOffset(offset), length).unwrap_err().errno(), libc::EINVAL);
+            assert_eq!(window().request(WindowOffset(offset), length).unwrap_err().errno().0, libc::EINVAL);
         }
     }
 

@@ -54,38 +54,9 @@ impl Callbacks {
         self.protect.is_some()
     }
 
-    /// Calls a method; `undo` is called if it raises, since it may have done its work before it did.
-    ///
-    /// None and 0 mean done; an exception or any other value is a refusal, which carries an `OSError`'s errno if
-    /// `keeps_errno`, else EIO.
-    pub(crate) fn call<A>(
-        &self,
-        method: Method,
-        arguments: A,
-        keeps_errno: bool,
-        undo: impl FnOnce(Python<'_>, &Self) -> PyResult<()>,
-    ) -> Result<(), Refusal>
-    where
-        A: for<'py> PyCallArgs<'py>,
-    {
-        Python::try_attach(|py| {
-            let answer = self.invoke(py, method, arguments);
-            match answer {
-                Ok(answer) => accepted(answer.bind(py)),
-                Err(error) => {
-                    // Whether or not it could be undone, the first exception is the one to tell of.
-                    if let Err(second) = undo(py, self) {
-                        keep_if_urgent(py, second);
-                    }
-                    Err(refusal(py, error, keeps_errno))
-                }
-            }
-        })
-        .unwrap_or_else(|| Err(Refusal::io("the interpreter is shutting down")))
-    }
-
-    /// Calls a method and takes whatever comes of it.
-    pub(crate) fn invoke<A>(&self, py: Python<'_>, method: Method, arguments: A) -> PyResult<Py<PyAny>>
+    /// Calls a method. None and 0 mean done; any other value is a refusal, and so is an exception, in doubt: the method may
+    /// have done its work before it raised. It carries an `OSError`'s errno if `keeps_errno`, else EIO.
+    pub(crate) fn call<A>(&self, method: Method, arguments: A, keeps_errno: bool) -> Result<(), Refusal>
     where
         A: for<'py> PyCallArgs<'py>,
     {
@@ -94,7 +65,11 @@ impl Callbacks {
             Method::Unmap => &self.unmap,
             Method::Protect => self.protect.as_ref().unwrap_or(&self.map),
         };
-        callable.call1(py, arguments)
+        Python::try_attach(|py| match callable.call1(py, arguments) {
+            Ok(returned) => accepted(returned.bind(py)),
+            Err(error) => Err(raised(py, error, keeps_errno).in_doubt()),
+        })
+        .unwrap_or_else(|| Err(Refusal::io("the interpreter is shutting down")))
     }
 
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -104,7 +79,7 @@ impl Callbacks {
     }
 }
 
-fn refusal(py: Python<'_>, error: PyErr, keeps_errno: bool) -> Refusal {
+fn raised(py: Python<'_>, error: PyErr, keeps_errno: bool) -> Refusal {
     let Some(error) = keep_if_urgent(py, error) else {
         return Refusal::io("a callback was interrupted");
     };

@@ -185,7 +185,7 @@ const NO_MAPPER: Answer = Err(Undone::Errno(Errno(libc::ENOSYS)));
 
 fn told(answer: PyResult<daxmap_core::Result<()>>) -> Answer {
     match answer {
-        Ok(answer) => answer.map_err(|error| Undone::Errno(Errno(error.errno()))),
+        Ok(answer) => answer.map_err(|error| Undone::Errno(error.errno())),
         Err(interrupt) => Err(Undone::Interrupted(interrupt)),
     }
 }

@@ -11,7 +11,7 @@ use std::error::Error as _;
 ///
 /// If an exception of the VMM's own code lies behind it, that is its `__cause__`.
 pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
-    let raised = PyOSError::new_err((error.errno(), error.to_string()));
+    let raised = PyOSError::new_err((error.errno().0, error.to_string()));
     if let Some(cause) = error.source().and_then(|source| source.downcast_ref::<PyErr>()) {
         raised.set_cause(py, Some(cause.clone_ref(py)));
     }

@@ -12,6 +12,7 @@ mod hypervisor;
 mod logging;
 mod mapper;
 mod message;
+mod own_backend;
 mod values;
 
 use pyo3::prelude::*;

@@ -6,7 +6,7 @@ use crate::convert::Fd;
 use crate::error::{raise, raise_open};
 use crate::logging::refresh_level;
 use crate::values::{DaxStats, MappingInfo, RemoveResult};
-use daxmap_core::{Error, FileOffset, GuestAddress, Mapper, Options, WindowOffset};
+use daxmap_core::{Error, FileOffset, GuestAddress, MapRequest, Mapper, Options, Overlap, WindowOffset};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyIterator, PyList, PyMemoryView, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
@@ -82,6 +82,8 @@ impl DaxMapper {
         Ok(Self { mapper, calls_back: callbacks.is_some(), callbacks: Mutex::new(callbacks) })
     }
 
+    #[pyo3(signature = (fd, file_offset, window_offset, length, writable, *, replace = false))]
+    #[allow(clippy::too_many_arguments)] // one for each of the contract's
     fn setup_mapping(
         &self,
         py: Python<'_>,
@@ -90,13 +92,24 @@ impl DaxMapper {
         window_offset: u64,
         length: u64,
         writable: bool,
+        replace: bool,
     ) -> PyResult<()> {
         let (file_offset, window_offset) = (FileOffset(file_offset), WindowOffset(window_offset));
-        self.detached(py, |mapper| mapper.setup(fd.0, file_offset, window_offset, length, writable))
+        let request = MapRequest { file_offset, window_offset, length, writable };
+        let overlap = if replace { Overlap::Replace } else { Overlap::Refuse };
+        self.detached(py, |mapper| mapper.setup(fd.0, &request, overlap))
     }
 
     fn remove_mapping(&self, py: Python<'_>, window_offset: u64, length: u64) -> PyResult<()> {
         self.detached(py, |mapper| mapper.remove(WindowOffset(window_offset), length))
+    }
+
+    fn remove_range(&self, py: Python<'_>, window_offset: u64, length: u64) -> PyResult<()> {
+        self.detached(py, |mapper| mapper.remove_range(WindowOffset(window_offset), length))
+    }
+
+    fn refresh(&self, py: Python<'_>, fd: Fd) -> PyResult<u64> {
+        self.detached(py, |mapper| mapper.refresh(fd.0))
     }
 
     fn remove_mappings(&self, py: Python<'_>, mappings: &Bound<'_, PyAny>) -> PyResult<RemoveResult> {
@@ -169,6 +182,12 @@ impl DaxMapper {
     #[getter]
     fn readonly(&self) -> bool {
         self.mapper.readonly()
+    }
+
+    /// Not whether there are mappings, though there is a length.
+    #[allow(clippy::unused_self)]
+    fn __bool__(&self) -> bool {
+        true
     }
 
     fn __len__(&self) -> PyResult<usize> {

@@ -59,7 +59,7 @@ impl RemoveResult {
     pub(crate) fn new(result: BatchResult, entries: &[(u64, u64)]) -> Self {
         let failed = result.failed.into_iter().filter_map(|(index, error)| {
             let (window_offset, length) = entries.get(index)?;
-            Some((*window_offset, *length, error.errno()))
+            Some((*window_offset, *length, error.errno().0))
         });
         Self { removed: result.removed, failed: failed.collect() }
     }
@@ -127,6 +127,8 @@ counters!(
     setup_bytes,
     remove_count,
     upgrade_count,
+    replaced_count,
+    split_count,
     swept_count,
     leaked_count,
     lost_count,

@@ -1,10 +1,12 @@
 //! Hypervisor.framework as the hypervisor: `mmap`, then `hv_vm_map`.
 
-use super::hypervisor::{Access, Hypervisor};
+use super::hypervisor::{Access, Hypervisor, HypervisorBackend};
+use super::{Backend, Claim};
 use crate::addr::GuestAddress;
 use crate::error::OpenError;
 use crate::refusal::Refusal;
-use crate::sys::{Errno, Framework, HostRange};
+use crate::sys::{Errno, Framework, HostSlice};
+use crate::window::Window;
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
@@ -12,39 +14,54 @@ use std::path::Path;
 /// Where macOS keeps the framework (in the dynamic linker's cache, not as a file).
 pub const FRAMEWORK: &str = "/System/Library/Frameworks/Hypervisor.framework/Hypervisor";
 
-/// The VM of this process, under Hypervisor.framework. A process has at most one.
+/// The VM of this process under Hypervisor.framework, for the window of one mapper. A process has at most one VM.
+#[derive(Debug)]
+pub struct HvfBackend {
+    claim: Claim,
+    hypervisor: Hvf,
+}
+
+/// The framework as a hypervisor.
 #[derive(Clone, Copy, Debug)]
-pub struct Hvf {
+struct Hvf {
     framework: Framework,
 }
 
-impl Hvf {
+impl HvfBackend {
     /// Loads the framework, or another library of the same ABI.
     ///
     /// # Errors
     /// [`OpenError::Refused`] with ENOTSUP where it can't be loaded.
     pub fn load(path: &Path) -> Result<Self, OpenError> {
         let framework = Framework::load(path).map_err(|error| OpenError::Refused {
-            what: format!("Hypervisor.framework is not to be had ({error})"),
+            what: format!("Hypervisor.framework can't be loaded ({error})"),
             errno: Errno(libc::ENOTSUP),
         })?;
-        Ok(Self { framework })
+        Ok(Self { claim: Claim::default(), hypervisor: Hvf { framework } })
+    }
+
+    /// A backend for `window`; `readonly` is that of the mapper.
+    ///
+    /// # Errors
+    /// [`OpenError::Invalid`] for the second mapper.
+    pub fn attach(&self, window: &Window, readonly: bool) -> Result<Box<dyn Backend>, OpenError> {
+        self.claim.attach(|| Ok(Box::new(HypervisorBackend::over(self.hypervisor, window, readonly)) as _))
     }
 }
 
 impl Hypervisor for Hvf {
-    fn map(&mut self, memory: &HostRange, guest: GuestAddress, access: Access) -> Result<(), Refusal> {
-        let answer = self.framework.map(memory, guest.0, access.bits().into());
-        answer.map_err(|code| refusal("hv_vm_map", code))
+    fn map(&mut self, memory: HostSlice<'_>, guest: GuestAddress, access: Access) -> Result<(), Refusal> {
+        let mapped = self.framework.map(memory, guest.0, access.bits().into());
+        mapped.map_err(|code| refused("hv_vm_map", code))
     }
 
     fn unmap(&mut self, guest: GuestAddress, length: u64) -> Result<(), Refusal> {
-        self.framework.unmap(guest.0, size(length)?).map_err(|code| refusal("hv_vm_unmap", code))
+        self.framework.unmap(guest.0, size(length)?).map_err(|code| refused("hv_vm_unmap", code))
     }
 
     fn protect(&mut self, guest: GuestAddress, length: u64, access: Access) -> Option<Result<(), Refusal>> {
         let call = |size| self.framework.protect(guest.0, size, access.bits().into());
-        Some(size(length).and_then(|size| call(size).map_err(|code| refusal("hv_vm_protect", code))))
+        Some(size(length).and_then(|size| call(size).map_err(|code| refused("hv_vm_protect", code))))
     }
 }
 
@@ -52,7 +69,7 @@ fn size(length: u64) -> Result<usize, Refusal> {
     usize::try_from(length).map_err(|_| Refusal::from(Errno(libc::EINVAL)))
 }
 
-fn refusal(call: &'static str, code: i32) -> Refusal {
+fn refused(call: &'static str, code: i32) -> Refusal {
     Refusal::io(HvError { call, code })
 }
 
@@ -119,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_missing_framework_is_a_clear_error() {
-        let error = Hvf::load(Path::new("/nonexistent/Hypervisor")).unwrap_err().to_string();
+        let error = HvfBackend::load(Path::new("/nonexistent/Hypervisor")).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/Hypervisor"), "{error}");
     }
 }

@@ -1,13 +1,13 @@
 //! A hypervisor that maps host memory wherever it is told to: Hypervisor.framework, or a VMM's own CPU.
 
-use super::{Backend, Failure, Placement};
-use crate::addr::{GuestAddress, Span, WindowOffset};
+use super::Placement;
+use super::stepwise::{Steps, Stepwise, View};
+use crate::addr::{GuestAddress, Span};
 use crate::refusal::Refusal;
-use crate::sys::{Errno, FileRange, HostRange, is_read_write};
-use crate::table::Mapping;
+use crate::sys::{Errno, FileRange, HostRange, HostSlice, is_read_write};
 use crate::window::Window;
-use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 /// What a guest may do with memory.
 ///
@@ -35,13 +35,14 @@ impl Access {
     }
 }
 
-/// The calls of a hypervisor. Each is one step: what it refuses it has not done.
+/// The calls of a hypervisor. Each is one step: what it refuses it has not done, unless the refusal is
+/// [in doubt](Refusal::is_in_doubt).
 pub trait Hypervisor: Debug + Send {
     /// Shows `memory` at `guest`, which is unused. It stays valid until `unmap` has succeeded.
     ///
     /// # Errors
     /// A [`Refusal`]: the guest does not reach the memory.
-    fn map(&mut self, memory: &HostRange, guest: GuestAddress, access: Access) -> Result<(), Refusal>;
+    fn map(&mut self, memory: HostSlice<'_>, guest: GuestAddress, access: Access) -> Result<(), Refusal>;
 
     /// Takes `[guest, +length)` from the guest, which one `map` gave it.
     ///
@@ -59,154 +60,97 @@ pub trait Hypervisor: Debug + Send {
 
 /// Host memory that shows a range of a file.
 #[derive(Debug)]
-struct HostMemory {
+pub struct HostMemory {
     range: HostRange,
     /// Whether stores reach the file.
     shared: bool,
 }
 
-/// The backend over a [`Hypervisor`]: `mmap`, then `map`; undone in reverse order.
+/// The steps of a [`Hypervisor`]: host memory is mapped anywhere, then shown to the guest.
 ///
 /// The host side is always readable and writable, since Apple silicon wants a writable host address. So that a
 /// read-only request never reaches the file, its memory is private where the file may not be written anyway; where it
 /// may, it is shared, so that the upgrade is one `protect`, without a gap.
 #[derive(Debug)]
-pub struct HypervisorBackend<H> {
+pub struct HypervisorSteps<H> {
     hypervisor: H,
     base: GuestAddress,
     /// Nothing is ever written through this window.
     readonly: bool,
-    /// What each mapping's start shows. A second book beside the mapper's, changed in the same calls: the mapper's knows
-    /// nothing of host addresses.
-    memory: BTreeMap<u64, HostMemory>,
 }
+
+/// The backend over a [`Hypervisor`].
+pub type HypervisorBackend<H> = Stepwise<HypervisorSteps<H>>;
 
 impl<H: Hypervisor> HypervisorBackend<H> {
     /// A backend for `window`; `readonly` is that of the mapper.
-    pub fn new(hypervisor: H, window: &Window, readonly: bool) -> Self {
-        Self { hypervisor, base: window.base(), readonly, memory: BTreeMap::new() }
+    pub fn over(hypervisor: H, window: &Window, readonly: bool) -> Self {
+        Self::new(HypervisorSteps { hypervisor, base: window.base(), readonly })
     }
+}
 
-    fn guest(&self, span: Span) -> GuestAddress {
+impl<H> HypervisorSteps<H> {
+    fn guest_address(&self, span: Span) -> GuestAddress {
         GuestAddress(self.base.0.wrapping_add(span.start().0)) // `Window::new` made sure that this doesn't wrap
     }
+}
 
-    fn host_memory(&self, placement: &Placement) -> Result<HostMemory, Errno> {
-        let file = FileRange {
-            fd: placement.fd,
-            offset: placement.file_offset.0,
-            length: usize::try_from(placement.span.length()).map_err(|_| Errno(libc::ENOMEM))?,
+/// The range of a file that a placement shows.
+fn file_range(placement: &Placement) -> Result<FileRange, Errno> {
+    let length = usize::try_from(placement.span.length()).map_err(|_| Errno(libc::ENOMEM))?;
+    Ok(FileRange { fd: placement.fd, offset: placement.file_offset.0, length })
+}
+
+impl<H: Hypervisor> Steps for HypervisorSteps<H> {
+    type Source = HostMemory;
+
+    fn open(&mut self, placement: &Placement) -> Result<(Arc<HostMemory>, u64), Errno> {
+        let file = file_range(placement)?;
+        let shared = placement.writable || (!self.readonly && is_read_write(placement.fd));
+        let memory = match file.map(shared) {
+            Ok(range) => HostMemory { range, shared },
+            // A read-only request needs no more: of a sealed memfd, say, or an append-only file.
+            Err(_) if shared && !placement.writable => HostMemory { range: file.map(false)?, shared: false },
+            Err(errno) => return Err(errno),
         };
-        if placement.writable {
-            return Ok(HostMemory { range: file.map(true)?, shared: true });
-        }
-        if !self.readonly && is_read_write(placement.fd) {
-            // May still be refused: a sealed memfd, an append-only file.
-            if let Ok(range) = file.map(true) {
-                return Ok(HostMemory { range, shared: true });
-            }
-        }
-        Ok(HostMemory { range: file.map(false)?, shared: false })
+        Ok((Arc::new(memory), 0))
     }
 
-    /// New memory in place of the old, which can't be written through; the guest loses the range for a moment.
-    fn exchange(&mut self, placement: &Placement) -> Result<(), Failure> {
-        let (guest, length) = (self.guest(placement.span), placement.span.length());
-        let start = placement.span.start().0;
-        let new = self.host_memory(placement).map_err(|errno| Failure::Refused(errno.into()))?;
-        if let Err(refusal) = self.hypervisor.unmap(guest, length) {
-            free(new);
-            return Err(Failure::Refused(refusal));
-        }
-        let Err(refusal) = self.hypervisor.map(&new.range, guest, Access::ReadWriteExecute) else {
-            self.memory.insert(start, new).into_iter().for_each(free);
-            return Ok(());
-        };
-        free(new);
-        let old = self.memory.get(&start);
-        let back = old.map(|old| self.hypervisor.map(&old.range, guest, Access::ReadExecute));
-        if let Some(Ok(())) = back {
-            return Err(Failure::Refused(refusal));
-        }
-        // Unmapped, and neither map was taken: the guest surely lost it.
-        self.memory.remove(&start).into_iter().for_each(free);
-        Err(Failure::Emptied(refusal))
-    }
-}
-
-impl<H: Hypervisor> Backend for HypervisorBackend<H> {
-    fn map(&mut self, placement: &Placement) -> Result<(), Failure> {
-        let memory = self.host_memory(placement).map_err(|errno| Failure::Refused(errno.into()))?;
-        let (guest, access) = (self.guest(placement.span), Access::new(placement.writable));
-        if let Err(refusal) = self.hypervisor.map(&memory.range, guest, access) {
-            free(memory);
-            return Err(Failure::Refused(refusal));
-        }
-        self.memory.insert(placement.span.start().0, memory);
-        Ok(())
+    fn map(&mut self, view: &View<HostMemory>, _new: Option<&Placement>) -> Result<(), Refusal> {
+        let length = usize::try_from(view.span.length()).map_err(|_| Errno(libc::EINVAL))?;
+        let memory = view.source.range.slice(view.position, length)?;
+        self.hypervisor.map(memory, self.guest_address(view.span), Access::new(view.writable))
     }
 
-    fn upgrade(&mut self, placement: &Placement) -> Result<(), Failure> {
-        if !is_read_write(placement.fd) {
-            return Err(Failure::Refused(Errno(libc::EACCES).into())); // what mmap would say
+    fn unmap(&mut self, span: Span) -> Result<(), Refusal> {
+        self.hypervisor.unmap(self.guest_address(span), span.length())
+    }
+
+    fn protect(&mut self, view: &mut View<HostMemory>, placement: &Placement) -> Option<Result<(), Refusal>> {
+        if !view.source.shared {
+            return None;
         }
-        let shared = self.memory.get(&placement.span.start().0).is_some_and(|memory| memory.shared);
-        if shared {
-            let (guest, length) = (self.guest(placement.span), placement.span.length());
-            if let Some(answer) = self.hypervisor.protect(guest, length, Access::ReadWriteExecute) {
-                return answer.map_err(Failure::Refused);
-            }
+        // What mmap says of the descriptor holds here too: too little access, a seal.
+        if let Err(errno) = file_range(placement).and_then(|file| file.probe(placement.writable)) {
+            return Some(Err(errno.into()));
         }
-        self.exchange(placement)
+        self.hypervisor.protect(self.guest_address(view.span), view.span.length(), Access::new(placement.writable))
     }
 
-    fn unmap(&mut self, span: Span, _mappings: &[Mapping]) -> Result<(), Failure> {
-        self.hypervisor.unmap(self.guest(span), span.length()).map_err(Failure::Refused)?;
-        let memory = self.memory.remove(&span.start().0);
-        let freed = memory.map_or(Ok(()), |memory| memory.range.release());
-        freed.map_err(|(_, errno)| Failure::Emptied(errno.into()))
+    fn unprotect(&mut self, view: &View<HostMemory>) -> Result<(), Refusal> {
+        let (guest, length) = (self.guest_address(view.span), view.span.length());
+        self.hypervisor.protect(guest, length, Access::new(view.writable)).unwrap_or(Ok(()))
     }
 
-    fn read(&self, offset: WindowOffset, buffer: &mut [u8]) -> Result<(), Errno> {
-        let mut rest = buffer;
-        let mut next = offset.0;
-        while !rest.is_empty() {
-            let (memory, inside, length) = self.piece(next, rest.len())?;
-            let (piece, after) = rest.split_at_mut(length);
-            memory.range.read(inside, piece)?;
-            (rest, next) = (after, next.saturating_add(length as u64));
-        }
-        Ok(())
+    fn close(&mut self, source: HostMemory) -> Result<(), Errno> {
+        source.range.release().map_err(|(_, errno)| errno)
     }
 
-    fn write(&self, offset: WindowOffset, data: &[u8]) -> Result<(), Errno> {
-        let mut rest = data;
-        let mut next = offset.0;
-        while !rest.is_empty() {
-            let (memory, inside, length) = self.piece(next, rest.len())?;
-            let (piece, after) = rest.split_at(length);
-            memory.range.write(inside, piece)?;
-            (rest, next) = (after, next.saturating_add(length as u64));
-        }
-        Ok(())
+    fn read(&self, source: &HostMemory, position: u64, buffer: &mut [u8]) -> Result<(), Errno> {
+        source.range.read(position, buffer)
     }
-    // Nothing to close: what is still in the book the guest kept, and its memory stays, for the life of the process.
-}
 
-impl<H: Hypervisor> HypervisorBackend<H> {
-    /// The memory that shows the byte at `offset`, the byte's offset in it, and how much of `wanted` it shows.
-    fn piece(&self, offset: u64, wanted: usize) -> Result<(&HostMemory, u64, usize), Errno> {
-        let fault = Errno(libc::EFAULT);
-        let (start, memory) = self.memory.range(..=offset).next_back().ok_or(fault)?;
-        let inside = offset.saturating_sub(*start);
-        let left = usize::try_from(inside).ok().and_then(|inside| memory.range.length().checked_sub(inside));
-        let length = left.filter(|left| *left > 0).ok_or(fault)?.min(wanted);
-        Ok((memory, inside, length))
+    fn write(&self, source: &HostMemory, position: u64, data: &[u8]) -> Result<(), Errno> {
+        source.range.write(position, data)
     }
-}
-
-/// Frees memory that the guest does not reach. Should the host refuse, a range of addresses is all that is lost, and
-/// there is graver news to tell.
-fn free(memory: HostMemory) {
-    let _ = memory.range.release();
 }

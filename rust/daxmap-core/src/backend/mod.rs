@@ -1,26 +1,29 @@
 //! How a guest is shown memory. The trait between mapper and backend is small: policy and book are the mapper's.
 
+mod claim;
 mod hvf;
 mod hypervisor;
+mod pins;
+mod stepwise;
 
 #[cfg(target_os = "linux")]
 mod host_window;
 #[cfg(target_os = "linux")]
 mod kvm;
-#[cfg(target_os = "linux")]
-mod region;
-#[cfg(target_os = "linux")]
-mod slots;
 
-pub use hvf::{FRAMEWORK, Hvf};
-pub use hypervisor::{Access, Hypervisor, HypervisorBackend};
+pub use claim::Claim;
+pub use hvf::{FRAMEWORK, HvfBackend};
+pub use hypervisor::{Access, HostMemory, Hypervisor, HypervisorBackend, HypervisorSteps};
+pub use pins::{Pin, Pins};
+pub use stepwise::{Steps, Stepwise, View};
 #[cfg(target_os = "linux")]
-pub use {host_window::HostWindow, kvm::KvmWindow};
+pub use {host_window::HostWindowBackend, kvm::KvmBackend};
 
 use crate::addr::{FileOffset, Span, WindowOffset};
+use crate::book::Mapping;
+use crate::budget::Charge;
 use crate::refusal::Refusal;
 use crate::sys::{Errno, FileId};
-use crate::table::Mapping;
 use std::fmt::Debug;
 use std::os::fd::RawFd;
 
@@ -41,15 +44,44 @@ pub struct Placement {
     pub prefault: bool,
 }
 
-/// What a backend did when it could not do what it was asked.
+/// What a backend is asked to do: from now on, `span` shows `new` in place of the parts of `old` that lie in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The range that changes.
+    pub span: Span,
+    /// The mappings that lie in it, wholly or in part, by rising window offset. What lies outside the span goes on
+    /// showing what it shows.
+    pub old: &'a [Mapping],
+    /// What is shown, in just this span; nothing where it is `None`.
+    pub new: Option<Placement>,
+}
+
+impl Change<'_> {
+    /// The mapping whose access the change alters, if it does nothing else: same range, same bytes of the same file.
+    #[must_use]
+    pub fn alters_access_of(&self) -> Option<&Mapping> {
+        let ([old], Some(new)) = (self.old, self.new) else { return None };
+        let wanted = Mapping::from(&new);
+        (old.writable != wanted.writable && Mapping { writable: wanted.writable, ..*old } == wanted).then_some(old)
+    }
+}
+
+/// What the guest sees after a change that failed.
 #[derive(Clone, Debug)]
 pub enum Failure {
-    /// Nothing: the guest sees what it saw before.
-    Refused(Refusal),
-    /// The range shows nothing now, whatever it showed before.
-    Emptied(Refusal),
-    /// What the range shows is out of the backend's hands. The mapper closes.
-    GaveUp(Refusal),
+    /// What it saw before.
+    Unchanged(Refusal),
+    /// What it saw before, but for some ranges.
+    Lost {
+        /// Why.
+        cause: Refusal,
+        /// What is no longer shown, or unknown: whole old mappings, or the span of the change.
+        gone: Vec<Span>,
+        /// Whether it may see the new mapping. Its memory is kept until that is settled.
+        new_is_unknown: bool,
+    },
+    /// It may see memory that is not the window's. The mapper closes.
+    OutOfControl(Refusal),
 }
 
 impl Failure {
@@ -57,15 +89,15 @@ impl Failure {
     #[must_use]
     pub fn cause(&self) -> &Refusal {
         match self {
-            Self::Refused(cause) | Self::Emptied(cause) | Self::GaveUp(cause) => cause,
+            Self::Unchanged(cause) | Self::Lost { cause, .. } | Self::OutOfControl(cause) => cause,
         }
     }
 }
 
 /// Makes mappings visible to one guest.
 ///
-/// The mapper calls one method at a time, under its lock, with spans that it has checked: inside the window,
-/// page-aligned, and never overlapping by mistake.
+/// The mapper calls one method at a time, under its lock, with spans that it has checked: inside the window and
+/// page-aligned. What is to be logged goes into `notes`, since the caller has a lock.
 pub trait Backend: Debug + Send {
     /// Where the window lies in this process, if it is one range of host addresses.
     fn host_address(&self) -> Option<usize> {
@@ -82,30 +114,41 @@ pub trait Backend: Debug + Send {
         1
     }
 
-    /// Whether [`Self::unmap`] takes more than one mapping at a time.
-    fn unmaps_many(&self) -> bool {
+    /// Whether a change is one step, however many mappings lie in its span. Where it is not, the mapper removes them one
+    /// at a time.
+    fn changes_at_once(&self) -> bool {
         false
     }
 
-    /// Shows a file in a hole.
-    ///
-    /// # Errors
-    /// Any [`Failure`]; after `Refused` and `Emptied` the span is a hole, as before.
-    fn map(&mut self, placement: &Placement) -> Result<(), Failure>;
-
-    /// Makes a read-only mapping writable: `placement` is that mapping, with a descriptor to write through. Without a
-    /// moment at which the guest finds it gone, where the hypervisor lets that be.
+    /// Makes a change. A page that shows the same before and after stays there for a guest that looks meanwhile, and a
+    /// page that changes shows the one or the other, where the hypervisor lets that be.
     ///
     /// # Errors
     /// Any [`Failure`].
-    fn upgrade(&mut self, placement: &Placement) -> Result<(), Failure>;
+    fn change(&mut self, change: &Change<'_>, notes: &mut Vec<String>) -> Result<(), Failure>;
 
-    /// Shows nothing in `span`, which holds the whole of `mappings`, in rising order, and else only holes. There is one
-    /// mapping, and the span is its own, unless [`Self::unmaps_many`].
+    /// Finds out about the ranges in `span` of which it is unknown whether the guest sees them: afterwards it surely
+    /// does not.
     ///
     /// # Errors
-    /// Any [`Failure`].
-    fn unmap(&mut self, span: Span, mappings: &[Mapping]) -> Result<(), Failure>;
+    /// Why some are unknown still.
+    fn settle(&mut self, _span: Span, _notes: &mut Vec<String>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Has the next mappings of `file` made from the descriptors that come with them: it may be another file underneath
+    /// by now, with the same identity.
+    fn renew(&mut self, _file: FileId) {}
+
+    /// How many ranges are unknown. Each is charged like a mapping.
+    fn unsettled(&self) -> u64 {
+        0
+    }
+
+    /// Whether the guest may see memory that is not the window's.
+    fn is_out_of_control(&self) -> bool {
+        false
+    }
 
     /// Fills `buffer` from the window.
     ///
@@ -119,11 +162,18 @@ pub trait Backend: Debug + Send {
     /// EFAULT where the window shows no byte of a file that may be written.
     fn write(&self, offset: WindowOffset, data: &[u8]) -> Result<(), Errno>;
 
-    /// Takes the window itself from the guest; called once, last, when the mapper closes.
-    ///
-    /// # Errors
-    /// What could not be given back, for the log.
-    fn close(self: Box<Self>) -> Result<(), Refusal> {
-        Ok(())
+    /// Takes the window itself from the guest; called once, last, when the mapper closes. `charge` is for what the guest
+    /// would not give up. Returns whether all of that is gone now, and the charge with it; by default nothing is, for the
+    /// life of the process.
+    fn close(self: Box<Self>, charge: Charge, _notes: &mut Vec<String>) -> bool {
+        std::mem::forget(charge);
+        false
+    }
+}
+
+impl From<&Placement> for Mapping {
+    fn from(placement: &Placement) -> Self {
+        let Placement { span, file_offset, file, writable, .. } = *placement;
+        Self { span, file_offset, file, writable }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{Mapper, Open};
 use crate::addr::{GuestAddress, Span, WindowOffset};
+use crate::book::Mapping;
 use crate::error::{Error, Result};
 use crate::sys::Errno;
-use crate::table::Mapping;
 
 impl Mapper {
     /// All live mappings by rising window offset, as they were at one moment; none on a closed mapper.
@@ -12,7 +12,7 @@ impl Mapper {
     /// # Errors
     /// EPERM in a forked child, EDEADLK in a callback of this mapper.
     pub fn mappings(&self) -> Result<Vec<Mapping>> {
-        self.look(|open| open.table.iter().copied().collect())
+        self.look(|open| open.book.iter().copied().collect())
     }
 
     /// The mapping that holds the byte at `offset`; none on a closed mapper.
@@ -20,12 +20,13 @@ impl Mapper {
     /// # Errors
     /// EPERM in a forked child, EDEADLK in a callback of this mapper.
     pub fn lookup(&self, offset: WindowOffset) -> Result<Option<Mapping>> {
-        self.look(|open| open.table.at(offset).copied())
+        self.look(|open| open.book.at(offset).copied())
     }
 
     fn look<T: Default>(&self, at: impl FnOnce(&Open) -> T) -> Result<T> {
-        if self.guard.is_child() && !self.is_closed() {
-            return Err(Error::Forked);
+        match self.gate() {
+            Err(Error::Closed) => return Ok(T::default()),
+            gate => gate?,
         }
         Ok(self.lock()?.as_ref().map(at).unwrap_or_default())
     }
@@ -37,7 +38,7 @@ impl Mapper {
     /// ENODEV (closed), EPERM (forked child), EFAULT (a hole, a page past the end of a truncated file, or an address
     /// outside the window: never a signal), ENOMEM (no memory for so many bytes).
     pub fn read(&self, address: GuestAddress, length: u64) -> Result<Vec<u8>> {
-        self.answer("read", || {
+        self.attempt("read", || {
             self.locked(|open| {
                 let mut buffer = Vec::new();
                 let Some(span) = self.shown(open, address, length)? else { return Ok(buffer) };
@@ -59,7 +60,7 @@ impl Mapper {
     /// As [`Mapper::read`], and EACCES where a mapping is read-only.
     pub fn write(&self, address: GuestAddress, data: &[u8]) -> Result<()> {
         let length = data.len() as u64;
-        self.answer("write", || {
+        self.attempt("write", || {
             self.locked(|open| {
                 let Some(span) = self.shown(open, address, length)? else { return Ok(()) };
                 if let Some(live) = covering(open, span).find(|mapping| !mapping.writable) {
@@ -88,7 +89,7 @@ impl Mapper {
 fn covering(open: &Open, span: Span) -> impl Iterator<Item = &Mapping> {
     let mut next = span.start();
     std::iter::from_fn(move || {
-        let mapping = (next < span.end()).then(|| open.table.at(next))??;
+        let mapping = (next < span.end()).then(|| open.book.at(next))??;
         next = mapping.span.end();
         Some(mapping)
     })

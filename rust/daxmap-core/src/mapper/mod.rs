@@ -1,21 +1,24 @@
 //! The mapper: decides what a request may do, has the backend do it, and keeps the book of it.
 
 mod access;
+mod change;
 mod lock;
+mod refresh;
 mod remove;
 mod setup;
 mod sweep;
 
 pub use remove::BatchResult;
+pub use setup::{MapRequest, Overlap};
 
-use crate::addr::{GuestAddress, Span, WindowOffset};
-use crate::backend::{Backend, Failure};
-use crate::budget::Budget;
+use crate::addr::GuestAddress;
+use crate::backend::Backend;
+use crate::book::Book;
+use crate::budget::Charge;
 use crate::error::{Error, OpenError, Result};
 use crate::limit::Warnings;
-use crate::stats::{Counters, Departure, Stats};
+use crate::stats::{Counters, Stats};
 use crate::sys::ForkGuard;
-use crate::table::{Mapping, Table};
 use crate::window::Window;
 use lock::Lock;
 use std::fmt;
@@ -26,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Options {
     /// Refuses writable mappings with EROFS.
     pub readonly: bool,
-    /// Live mappings allowed at once, in place of this mapper's part in [`Budget::of_process`].
+    /// Live mappings allowed at once, in place of this mapper's part in [`Budget::of_process`](crate::Budget::of_process).
     pub max_mappings: Option<u64>,
     /// Brings the pages of read-only mappings in when they are set up, where the backend can.
     pub prefault: bool,
@@ -38,12 +41,9 @@ pub struct Mapper {
     options: Options,
     host_address: Option<usize>,
     counters: Counters,
-    budget: &'static Budget,
-    vmas_of_window: u64,
-    vmas_per_mapping: u64,
     guard: ForkGuard,
     warnings: Warnings,
-    /// Set when a drain is over, so that whoever sees it needs no lock.
+    /// Set when a drain is over, so that a call which sees it needs no lock.
     closed: AtomicBool,
     /// `None` once drained. The one lock: held over check, backend call and book-keeping.
     open: Lock<Option<Open>>,
@@ -52,12 +52,12 @@ pub struct Mapper {
 /// What a mapper has until it is drained.
 #[derive(Debug)]
 struct Open {
-    table: Table,
+    book: Book,
     backend: Box<dyn Backend>,
+    /// For the window, what is in the book, and what the backend has not settled.
+    charge: Charge,
     /// What to log once the lock is dropped.
     notes: Vec<String>,
-    /// The backend lost control of a part of the window: close as soon as the call is over.
-    gave_up: bool,
 }
 
 impl Mapper {
@@ -76,22 +76,16 @@ impl Mapper {
         if options.max_mappings == Some(0) {
             return Err(OpenError::Invalid("max_mappings is 0".to_owned()));
         }
-        let guard = ForkGuard::new()?;
+        let guard = ForkGuard::new().map_err(OpenError::no_fork_guard)?;
         let backend = attach(&window)?;
-        let budget = Budget::of_process();
-        let vmas_of_window = backend.vmas_of_window();
-        budget.charge_regardless(vmas_of_window);
         let host_address = backend.host_address();
-        let vmas_per_mapping = backend.vmas_per_mapping();
-        let open = Open { table: Table::default(), backend, notes: Vec::new(), gave_up: false };
+        let mut open = Open { book: Book::default(), backend, charge: Charge::of_process(), notes: Vec::new() };
+        open.recharge();
         Ok(Self {
             window,
             options,
             host_address,
             counters: Counters::new(),
-            budget,
-            vmas_of_window,
-            vmas_per_mapping,
             guard,
             warnings: Warnings::new(),
             closed: AtomicBool::new(false),
@@ -147,20 +141,30 @@ impl Mapper {
         self.counters.live_mappings()
     }
 
-    /// Counts and logs what `call` answers. It is not made at all on a closed mapper or in a forked child.
-    fn answer<T>(&self, name: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
-        if self.guard.is_child() {
-            // Neither counted nor logged: counters, log and their locks are the parent's.
-            return Err(if self.is_closed() { Error::Closed } else { Error::Forked });
+    /// Whether calls may go on to the lock: not on a closed mapper, nor in a forked child.
+    fn gate(&self) -> Result<()> {
+        if self.is_closed() {
+            Err(Error::Closed)
+        } else if self.guard.is_child() {
+            Err(Error::Forked)
+        } else {
+            Ok(())
         }
-        let answer = if self.is_closed() { Err(Error::Closed) } else { call() };
-        if let Err(error) = &answer {
+    }
+
+    /// Makes `call` if the gate is open, and counts and logs why it failed.
+    fn attempt<T>(&self, name: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
+        let result = self.gate().and_then(|()| call());
+        if let Err(error) = &result {
             self.count_failure(name, error);
         }
-        answer
+        result
     }
 
     fn count_failure(&self, name: &str, error: &Error) {
+        if self.guard.is_child() {
+            return; // counters, log and their locks are the parent's
+        }
         self.counters.failed(error.errno());
         self.warnings.warn(format_args!("{name}: {error}"));
     }
@@ -173,19 +177,18 @@ impl Mapper {
     fn locked<T>(&self, call: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
         let mut state = self.lock()?;
         let Some(open) = state.as_mut() else { return Err(Error::Closed) };
-        let answer = call(open);
-        if open.notes.is_empty() && !open.gave_up {
-            return answer;
+        let result = call(open);
+        let out_of_control = open.backend.is_out_of_control();
+        if open.notes.is_empty() && !out_of_control {
+            return result;
         }
         let mut notes = std::mem::take(&mut open.notes);
-        if open.gave_up {
+        if out_of_control {
             notes.extend(self.close(&mut state));
         }
         drop(state);
-        if !notes.is_empty() {
-            self.emit(notes);
-        }
-        answer
+        self.emit(notes);
+        result
     }
 
     fn emit(&self, notes: Vec<String>) {
@@ -193,72 +196,18 @@ impl Mapper {
             self.warnings.warn(format_args!("{note}"));
         }
     }
-
-    /// Strikes a mapping from the book.
-    fn strike(&self, open: &mut Open, mapping: &Mapping, how: Departure) {
-        open.table.remove(mapping.span.start());
-        self.departed(mapping, how);
-    }
-
-    /// Counts a mapping that has left the book.
-    fn departed(&self, mapping: &Mapping, how: Departure) {
-        self.counters.departed(how, 1, mapping.span.length());
-        if !matches!(how, Departure::Leaked) {
-            self.budget.give_back(self.vmas_per_mapping);
-        }
-    }
-
-    /// Has the mapping that starts at `offset`, if `check` lets it, unmapped and struck as `how`. An error says what
-    /// became of it instead.
-    fn unmap(
-        &self,
-        open: &mut Open,
-        offset: WindowOffset,
-        how: Departure,
-        check: impl FnOnce(&Mapping) -> Result<()>,
-    ) -> Result<()> {
-        let entry = open.table.entry(offset).ok_or(Error::NoMapping { offset })?;
-        let mapping = *entry.get();
-        check(&mapping)?;
-        let span = mapping.span;
-        match open.backend.unmap(span, std::slice::from_ref(&mapping)) {
-            Ok(()) => {}
-            Err(Failure::Emptied(cause)) => {
-                open.notes.push(format!("range {span} was unmapped with difficulty: {cause}"));
-            }
-            Err(Failure::Refused(cause)) => return Err(Error::UnmapRefused { span, cause }),
-            Err(Failure::GaveUp(cause)) => {
-                open.gave_up = true;
-                entry.remove();
-                self.departed(&mapping, Departure::Lost);
-                return Err(Error::GaveUp { span, cause });
-            }
-        }
-        entry.remove();
-        self.departed(&mapping, how);
-        Ok(())
-    }
 }
 
 impl Open {
-    /// Has many mappings unmapped in one call, if the backend can. Where not, each has to be tried on its own.
-    fn unmap_many(&mut self, span: Span, mappings: &[Mapping]) -> bool {
-        if !self.backend.unmaps_many() {
-            return false;
-        }
-        match self.backend.unmap(span, mappings) {
-            Ok(()) => true,
-            Err(Failure::Emptied(cause)) => {
-                self.notes.push(format!("range {span} was unmapped with difficulty: {cause}"));
-                true
-            }
-            Err(Failure::Refused(_)) => false,
-            Err(Failure::GaveUp(cause)) => {
-                self.notes.push(Error::GaveUp { span, cause }.to_string());
-                self.gave_up = true;
-                false
-            }
-        }
+    /// What the mappings limit and the budget count: what is in the book, and what the backend has not settled.
+    fn entries(&self) -> u64 {
+        (self.book.len() as u64).saturating_add(self.backend.unsettled())
+    }
+
+    /// Charges the budget for what there is now.
+    fn recharge(&mut self) {
+        let mappings = self.entries().saturating_mul(self.backend.vmas_per_mapping());
+        self.charge.set(self.backend.vmas_of_window().saturating_add(mappings));
     }
 }
 

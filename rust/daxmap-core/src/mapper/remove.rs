@@ -1,11 +1,11 @@
-//! Removing mappings, one by one or in a batch.
+//! Removing mappings: exactly as they were set up, or by any range.
 
 use super::{Mapper, Open};
 use crate::LOG_TARGET;
 use crate::addr::{Span, WindowOffset};
+use crate::backend::Change;
 use crate::error::{Error, Result};
 use crate::stats::Departure;
-use crate::table::Mapping;
 
 /// What became of each entry of a batch.
 #[derive(Clone, Debug, Default)]
@@ -16,12 +16,20 @@ pub struct BatchResult {
     pub failed: Vec<(usize, Error)>,
 }
 
-/// Neighbouring mappings of a batch, with nothing but holes between them: one call of the backend removes them all.
+/// What an entry of a batch may name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    /// Just one mapping, start and length.
+    Mapping,
+    /// Any range of the window.
+    Range,
+}
+
+/// Entries of a batch with nothing but holes between them: one call of the backend removes them all.
 #[derive(Default)]
 struct Run {
-    span: Option<Span>,
-    mappings: Vec<Mapping>,
-    indices: Vec<usize>,
+    hull: Option<Span>,
+    entries: Vec<(usize, Span)>,
 }
 
 impl Mapper {
@@ -29,24 +37,50 @@ impl Mapper {
     ///
     /// # Errors
     /// In this order: ENODEV (closed), EPERM (forked child), ENOENT (none starts there), EINVAL (its length is
-    /// another), EIO (the guest still has it, and it is kept).
+    /// another), EIO (the guest still has it, and it is kept; or it is unknown whether it has, see [`Error::Lost`]).
     pub fn remove(&self, window_offset: WindowOffset, length: u64) -> Result<()> {
-        self.answer("remove_mapping", || {
-            self.locked(|open| self.remove_one(open, window_offset, length))?;
+        self.attempt("remove_mapping", || {
+            self.locked(|open| {
+                let mapping = self.named(open, Entry::Mapping, window_offset, length)?;
+                self.clear(open, mapping, Departure::Removed)
+            })?;
             log::debug!(target: LOG_TARGET, "removed [{window_offset}, +{length:#x})");
             Ok(())
         })
     }
 
-    /// Removes many. Each entry is tried, whatever becomes of others, and what becomes of it is what one-by-one removal
-    /// in the order given would do.
+    /// Has `[window_offset, +length)`, in bytes, show nothing: mappings that lie in it go, and those that reach out of it
+    /// are cut. Where nothing is shown, that is a success.
+    ///
+    /// # Errors
+    /// In this order: ENODEV (closed), EPERM (forked child), EINVAL (not aligned, empty, outside the window), ENOSPC (a
+    /// cut in the middle makes two of one, and the budget is used up), EIO (as [`Self::remove`]; the other mappings in the
+    /// range are gone).
+    pub fn remove_range(&self, window_offset: WindowOffset, length: u64) -> Result<()> {
+        self.attempt("remove_range", || {
+            let span = self.window.request(window_offset, length)?;
+            self.locked(|open| self.clear(open, span, Departure::Removed))?;
+            log::debug!(target: LOG_TARGET, "removed all in {span}");
+            Ok(())
+        })
+    }
+
+    /// Has the whole window show nothing, as [`Self::remove_range`] of all of it.
+    ///
+    /// # Errors
+    /// ENODEV (closed), EPERM (forked child), EIO (as [`Self::remove_range`]).
+    pub fn remove_all(&self) -> Result<()> {
+        self.remove_range(WindowOffset(0), self.window.size())
+    }
+
+    /// Removes many mappings. Each entry is tried, whatever becomes of others, and what becomes of it is what
+    /// [`Self::remove`] in the order given would do.
     ///
     /// # Errors
     /// ENODEV (closed), EPERM (forked child). Those of the entries are in the result.
     pub fn remove_batch(&self, entries: &[(WindowOffset, u64)]) -> Result<BatchResult> {
-        self.answer("remove_mappings", || {
-            let mut failed = self.locked(|open| Ok(self.remove_in_runs(open, entries)))?;
-            failed.sort_unstable_by_key(|(index, _)| *index);
+        self.attempt("remove_mappings", || {
+            let failed = self.locked(|open| Ok(self.remove_in_runs(open, Entry::Mapping, entries)))?;
             for (_, error) in &failed {
                 self.count_failure("remove_mappings", error);
             }
@@ -56,13 +90,34 @@ impl Mapper {
         })
     }
 
-    fn remove_one(&self, open: &mut Open, offset: WindowOffset, length: u64) -> Result<()> {
-        self.unmap(open, offset, Departure::Removed, |mapping| check_length(mapping, length))
+    /// Has many ranges show nothing, each as [`Self::remove_range`], whatever becomes of others, under one lock.
+    ///
+    /// # Errors
+    /// ENODEV (closed), EPERM (forked child), else that of the first entry that failed.
+    pub fn remove_ranges(&self, entries: &[(WindowOffset, u64)]) -> Result<()> {
+        self.attempt("remove_range", || {
+            let mut failed = self.locked(|open| Ok(self.remove_in_runs(open, Entry::Range, entries)))?.into_iter();
+            let first = failed.next();
+            for (_, error) in failed {
+                self.count_failure("remove_range", &error);
+            }
+            log::debug!(target: LOG_TARGET, "removed all in {} ranges", entries.len());
+            first.map_or(Ok(()), |(_, error)| Err(error))
+        })
     }
 
-    fn remove_in_runs(&self, open: &mut Open, entries: &[(WindowOffset, u64)]) -> Vec<(usize, Error)> {
+    /// The range that an entry names.
+    fn named(&self, open: &Open, entry: Entry, offset: WindowOffset, length: u64) -> Result<Span> {
+        if entry == Entry::Range {
+            return self.window.request(offset, length);
+        }
+        let live = open.book.starting_at(offset).ok_or(Error::NoMapping { offset })?.span;
+        if live.length() == length { Ok(live) } else { Err(Error::LengthDiffers { asked: length, live }) }
+    }
+
+    fn remove_in_runs(&self, open: &mut Open, entry: Entry, entries: &[(WindowOffset, u64)]) -> Vec<(usize, Error)> {
         let mut failed = Vec::new();
-        // An offset's second entry has to see what became of the first, so it is kept for the end.
+        // The second entry for a mapping has to see what became of the first, so it is kept for the end.
         let mut repeated = Vec::new();
         let mut order: Vec<usize> = (0..entries.len()).collect();
         order.sort_by_key(|index| entries.get(*index).map(|(offset, _)| *offset)); // stable
@@ -70,16 +125,16 @@ impl Mapper {
         let mut previous = None;
         for index in order {
             let Some((offset, length)) = entries.get(index).copied() else { continue };
-            if previous.replace(offset) == Some(offset) {
+            if previous.replace(offset) == Some(offset) && entry == Entry::Mapping {
                 repeated.push(index);
                 continue;
             }
-            match find(open, offset, length) {
-                Ok(mapping) => {
-                    if !run.reaches(open, &mapping) {
+            match self.named(open, entry, offset, length) {
+                Ok(span) => {
+                    if !run.reaches(open, span) {
                         self.remove_run(open, std::mem::take(&mut run), &mut failed);
                     }
-                    run.push(index, mapping);
+                    run.push(index, span);
                 }
                 Err(error) => failed.push((index, error)),
             }
@@ -88,45 +143,64 @@ impl Mapper {
         repeated.sort_unstable();
         for index in repeated {
             let Some((offset, length)) = entries.get(index).copied() else { continue };
-            if let Err(error) = self.remove_one(open, offset, length) {
+            let removed = self.named(open, entry, offset, length);
+            if let Err(error) = removed.and_then(|span| self.clear(open, span, Departure::Removed)) {
                 failed.push((index, error));
             }
         }
+        failed.sort_unstable_by_key(|(index, _)| *index);
         failed
     }
 
     fn remove_run(&self, open: &mut Open, run: Run, failed: &mut Vec<(usize, Error)>) {
-        let Some(span) = run.span else { return };
-        let as_one = run.mappings.len() > 1 && open.unmap_many(span, &run.mappings);
-        for (index, mapping) in run.indices.into_iter().zip(&run.mappings) {
-            if as_one {
-                self.strike(open, mapping, Departure::Removed);
-            } else if let Err(error) = self.unmap(open, mapping.span.start(), Departure::Removed, |_| Ok(())) {
+        let Some(hull) = run.hull else { return };
+        if run.entries.len() > 1 && open.backend.changes_at_once() {
+            let old = open.book.overlapping(hull);
+            let change = Change { span: hull, old: &old, new: None };
+            if old.is_empty() || self.change(open, &change, Some(Departure::Removed)).is_ok() {
+                return;
+            }
+        }
+        for (index, span) in run.entries {
+            if let Err(error) = self.clear(open, span, Departure::Removed) {
                 failed.push((index, error));
             }
         }
     }
+
+    /// Has `span` show nothing. Every mapping in it is tried; the first error is returned.
+    pub(super) fn clear(&self, open: &mut Open, span: Span, departure: Departure) -> Result<()> {
+        let settled = open.backend.settle(span, &mut open.notes);
+        let mut cleared = settled.map_err(|cause| Error::UnmapRefused { span, cause });
+        let old = open.book.overlapping(span);
+        if old.is_empty() {
+            return cleared;
+        }
+        if open.backend.changes_at_once() {
+            let changed = self.change(open, &Change { span, old: &old, new: None }, Some(departure));
+            if changed.is_ok() || old.len() == 1 {
+                return cleared.and(changed);
+            }
+        }
+        for mapping in old {
+            let Some(part) = mapping.span.intersection(span) else { continue };
+            let change = Change { span: part, old: &[mapping], new: None };
+            cleared = cleared.and(self.change(open, &change, Some(departure)));
+        }
+        cleared
+    }
 }
 
 impl Run {
-    /// Whether nothing but holes lies between the run and `mapping`, which is further up.
-    fn reaches(&self, open: &Open, mapping: &Mapping) -> bool {
-        self.span.is_some_and(|span| open.table.first_from(span.end()) == Some(mapping))
+    /// Whether nothing but holes lies between the run and `span`, which does not start before it.
+    fn reaches(&self, open: &Open, span: Span) -> bool {
+        let Some(hull) = self.hull else { return true };
+        let gap = span.start().0.checked_sub(hull.end().0).and_then(|length| Span::new(hull.end(), length));
+        gap.is_none_or(|gap| open.book.overlap(gap).is_none())
     }
 
-    fn push(&mut self, index: usize, mapping: Mapping) {
-        self.span = Some(self.span.map_or(mapping.span, |span| span.hull(mapping.span)));
-        self.mappings.push(mapping);
-        self.indices.push(index);
+    fn push(&mut self, index: usize, span: Span) {
+        self.hull = Some(self.hull.map_or(span, |hull| hull.hull(span)));
+        self.entries.push((index, span));
     }
-}
-
-fn find(open: &Open, offset: WindowOffset, length: u64) -> Result<Mapping> {
-    let mapping = open.table.starting_at(offset).ok_or(Error::NoMapping { offset })?;
-    check_length(mapping, length)?;
-    Ok(*mapping)
-}
-
-fn check_length(mapping: &Mapping, asked: u64) -> Result<()> {
-    if mapping.span.length() == asked { Ok(()) } else { Err(Error::LengthDiffers { asked, live: mapping.span }) }
 }

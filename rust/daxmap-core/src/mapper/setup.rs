@@ -1,59 +1,70 @@
-//! Setting a mapping up, or making a read-only one writable.
+//! Setting a mapping up: in a hole, in place of others, or as the upgrade of a read-only one.
 
 use super::{Mapper, Open};
 use crate::LOG_TARGET;
 use crate::addr::{FileOffset, Span, WindowOffset};
-use crate::backend::{Failure, Placement};
+use crate::backend::{Change, Placement};
 use crate::error::{Error, Result};
 use crate::stats::Departure;
 use crate::sys::{FileId, Identified, identify};
-use crate::table::Mapping;
 use std::os::fd::RawFd;
 
 /// The largest file offset: that of `off_t`.
 const MAX_FILE_OFFSET: u64 = i64::MAX.unsigned_abs();
 
+/// What is asked to be shown. All values are in bytes, and multiples of the host's page size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapRequest {
+    /// Start of the range in the file.
+    pub file_offset: FileOffset,
+    /// Start of the range in the window.
+    pub window_offset: WindowOffset,
+    /// Length of both. The file may end inside the range: its pages appear when it grows.
+    pub length: u64,
+    /// Whether the guest may store to it.
+    pub writable: bool,
+}
+
+/// What becomes of live mappings where a new one is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlap {
+    /// They stay, and the new one is refused (EEXIST).
+    Refuse,
+    /// They are replaced, or cut where only a part of them is: VIRTIO 1.3, file system device, "DAX Window".
+    Replace,
+}
+
 impl Mapper {
-    /// Makes `[window_offset, +length)` of the window show `[file_offset, +length)` of the file behind `fd`, which has
-    /// to stay open only during the call. Offsets and length are in bytes, multiples of the host's page size. The file
-    /// may end inside the range: its pages appear when it grows.
-    ///
-    /// If the range is exactly that of a live read-only mapping of the same file and offset, and `writable` is wanted,
-    /// that mapping becomes writable; the guest finds it there at every moment.
+    /// Every check of [`Self::setup`] that needs no descriptor: for callers who have to open the file first. A failure is
+    /// counted and logged as one of a setup.
     ///
     /// # Errors
     /// In this order: ENODEV (closed), EPERM (forked child), EINVAL (not aligned, empty, outside the window, past the
-    /// largest file offset), EROFS (read-only mapper), EBADF (no open file), ENODEV (no regular file), EEXIST
-    /// (overlap), ENOSPC (budget), what `mmap` said, EIO (the guest could not be shown it, or a failed upgrade lost the
-    /// range).
-    pub fn setup(
-        &self,
-        fd: RawFd,
-        file_offset: FileOffset,
-        window_offset: WindowOffset,
-        length: u64,
-        writable: bool,
-    ) -> Result<()> {
-        self.answer("setup_mapping", || {
-            self.window.check_aligned("file_offset", file_offset.0)?;
-            let span = self.window.request(window_offset, length)?;
-            if file_offset.0.checked_add(length).is_none_or(|end| end > MAX_FILE_OFFSET) {
-                return Err(Error::OutsideFile { offset: file_offset, length });
-            }
-            if writable && self.options.readonly {
-                return Err(Error::ReadOnlyMapper);
-            }
+    /// largest file offset), EROFS (read-only mapper).
+    pub fn check(&self, request: &MapRequest) -> Result<()> {
+        self.attempt("setup_mapping", || self.span_of(request).map(drop))
+    }
+
+    /// Makes a range of the window show a range of the file behind `fd`, which has to stay open only during the call.
+    ///
+    /// If the range is exactly that of a live read-only mapping of the same file and offset, and a writable one is
+    /// wanted, that mapping becomes writable; the guest finds it there at every moment.
+    ///
+    /// # Errors
+    /// In this order: those of [`Self::check`], EBADF (no open file), ENODEV (no regular file), EEXIST (overlap, unless
+    /// it may be replaced), ENOSPC (budget), what `mmap` said, EIO (the guest could not be shown it; or a change that
+    /// failed lost mappings, see [`Error::Lost`]).
+    pub fn setup(&self, fd: RawFd, request: &MapRequest, overlap: Overlap) -> Result<()> {
+        self.attempt("setup_mapping", || {
+            let span = self.span_of(request)?;
             let file = regular_file(fd)?;
+            let MapRequest { file_offset, writable, .. } = *request;
             let prefault = self.options.prefault && !writable;
             let placement = Placement { span, fd, file, file_offset, writable, prefault };
-            let what = self.locked(|open| match open.table.overlap(span) {
-                None => self.set_up(open, &placement),
-                Some(live) if upgrades(&placement, live) => self.upgrade(open, &placement),
-                Some(live) => Err(Error::Overlap { asked: span, live: live.span }),
-            })?;
+            let done = self.locked(|open| self.show(open, placement, overlap))?;
             log::debug!(
                 target: LOG_TARGET,
-                "{what} {span}: {} of file {}:{} from {file_offset}",
+                "{done} {span}: {} of file {}:{} from {file_offset}",
                 if writable { "writable" } else { "read-only" },
                 file.dev,
                 file.ino
@@ -62,79 +73,48 @@ impl Mapper {
         })
     }
 
-    fn set_up(&self, open: &mut Open, placement: &Placement) -> Result<&'static str> {
-        self.charge_mapping(open)?;
-        if let Err(failure) = open.backend.map(placement) {
-            self.budget.give_back(self.vmas_per_mapping);
-            return Err(refusal(open, placement.span, failure));
+    /// The range of the window that a request is for, if it may be granted.
+    fn span_of(&self, request: &MapRequest) -> Result<Span> {
+        let MapRequest { file_offset, window_offset, length, writable } = *request;
+        self.window.check_aligned("file_offset", file_offset.0)?;
+        let span = self.window.request(window_offset, length)?;
+        if file_offset.0.checked_add(length).is_none_or(|end| end > MAX_FILE_OFFSET) {
+            return Err(Error::OutsideFile { offset: file_offset, length });
         }
-        open.table.put(placement.into());
-        self.counters.set_up(placement.span.length());
-        Ok("set up")
+        if writable && self.options.readonly {
+            return Err(Error::ReadOnlyMapper);
+        }
+        Ok(span)
     }
 
-    fn charge_mapping(&self, open: &Open) -> Result<()> {
-        let Some(limit) = self.options.max_mappings else {
-            if self.budget.try_charge(self.vmas_per_mapping) {
-                return Ok(());
-            }
-            return Err(Error::OverBudget { limit: self.budget.limit(), unit: "memory areas of this process" });
+    fn show(&self, open: &mut Open, placement: Placement, overlap: Overlap) -> Result<&'static str> {
+        let span = placement.span;
+        let old = match open.book.overlap(span) {
+            None => Vec::new(),
+            Some(live) if live.span == span => vec![*live],
+            Some(_) => open.book.overlapping(span),
         };
-        if open.table.len() as u64 >= limit {
-            return Err(Error::OverBudget { limit, unit: "mappings" });
+        let change = Change { span, old: &old, new: Some(placement) };
+        if placement.writable && change.alters_access_of().is_some() {
+            self.change(open, &change, None)?;
+            self.counters.upgraded();
+            return Ok("upgraded");
         }
-        self.budget.charge_regardless(self.vmas_per_mapping);
-        Ok(())
-    }
-
-    fn upgrade(&self, open: &mut Open, placement: &Placement) -> Result<&'static str> {
-        let mapping: Mapping = placement.into();
-        match open.backend.upgrade(placement) {
-            Ok(()) => {
-                open.table.put(mapping);
-                self.counters.upgraded();
-                Ok("upgraded")
-            }
-            Err(Failure::Refused(cause)) => Err(Error::MapFailed { span: mapping.span, cause }),
-            Err(Failure::Emptied(cause)) => {
-                self.strike(open, &mapping, Departure::Lost);
-                Err(Error::Lost { span: mapping.span, cause })
-            }
-            Err(failure @ Failure::GaveUp(_)) => {
-                self.strike(open, &mapping, Departure::Lost);
-                Err(refusal(open, mapping.span, failure))
-            }
+        if let (Some(live), Overlap::Refuse) = (old.last(), overlap) {
+            return Err(Error::Overlap { asked: span, live: live.span });
         }
+        // If the guest may see something here still, the new mapping takes its place: whatever comes of this, go on.
+        let _ = open.backend.settle(span, &mut open.notes);
+        self.change(open, &change, Some(Departure::Replaced))?;
+        self.counters.set_up(span.length());
+        Ok(if old.is_empty() { "set up" } else { "replaced" })
     }
 }
 
-/// Whether a request makes a live mapping writable and changes nothing else.
-fn upgrades(wanted: &Placement, live: &Mapping) -> bool {
-    let writable = Mapping { writable: true, ..*live };
-    !live.writable && writable == wanted.into()
-}
-
-fn refusal(open: &mut Open, span: Span, failure: Failure) -> Error {
-    match failure {
-        Failure::Refused(cause) | Failure::Emptied(cause) => Error::MapFailed { span, cause },
-        Failure::GaveUp(cause) => {
-            open.gave_up = true;
-            Error::GaveUp { span, cause }
-        }
-    }
-}
-
-fn regular_file(fd: RawFd) -> Result<FileId> {
+pub(super) fn regular_file(fd: RawFd) -> Result<FileId> {
     match identify(fd) {
         Ok(Identified::Regular(file)) => Ok(file),
         Ok(Identified::Other(kind)) => Err(Error::NotRegular { fd, kind }),
         Err(errno) => Err(Error::BadDescriptor { fd, errno }),
-    }
-}
-
-impl From<&Placement> for Mapping {
-    fn from(placement: &Placement) -> Self {
-        let Placement { span, file_offset, file, writable, .. } = *placement;
-        Self { span, file_offset, file, writable }
     }
 }

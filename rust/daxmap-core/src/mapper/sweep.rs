@@ -1,10 +1,11 @@
-//! Taking all mappings away: reset, drain, and the window that was given up.
+//! Taking all mappings away: reset, drain, and the window that is out of control.
 
 use super::{Mapper, Open};
 use crate::LOG_TARGET;
+use crate::backend::Change;
+use crate::book::Mapping;
 use crate::error::{Error, Result};
 use crate::stats::Departure;
-use crate::table::Mapping;
 use std::sync::atomic::Ordering;
 
 impl Mapper {
@@ -14,7 +15,7 @@ impl Mapper {
     /// # Errors
     /// ENODEV (closed), EPERM (forked child).
     pub fn reset(&self) -> Result<()> {
-        self.answer("reset", || {
+        self.attempt("reset", || {
             self.locked(|open| {
                 self.sweep(open);
                 Ok(())
@@ -31,11 +32,9 @@ impl Mapper {
     /// # Errors
     /// EPERM in a forked child.
     pub fn drain_all(&self) -> Result<()> {
-        if self.is_closed() {
-            return Ok(());
-        }
-        if self.guard.is_child() {
-            return Err(Error::Forked);
+        match self.gate() {
+            Err(Error::Closed) => return Ok(()),
+            gate => gate?,
         }
         let mut state = self.lock()?;
         let notes = self.close(&mut state);
@@ -47,7 +46,7 @@ impl Mapper {
 
     /// What a drop does: drains, with a warning, unless that was done or the process is a forked child.
     pub fn abandon(&self) {
-        if self.is_closed() || self.in_forked_child() {
+        if self.gate().is_err() {
             return;
         }
         let (base, live) = (self.window.base(), self.live_mappings());
@@ -59,44 +58,36 @@ impl Mapper {
     /// Sweeps and closes, under the lock. Returns what to log after it.
     pub(super) fn close(&self, state: &mut Option<Open>) -> Vec<String> {
         let Some(mut open) = state.take() else { return Vec::new() };
-        if open.table.len() == 0 {
+        if open.book.len() == 0 && open.backend.changes_at_once() {
             // Only to merge the window's holes, which the VMM may keep for long. They stay holes if it fails.
-            open.unmap_many(self.window.whole(), &[]);
+            let nothing = Change { span: self.window.whole(), old: &[], new: None };
+            let _ = open.backend.change(&nothing, &mut open.notes);
         }
         self.sweep(&mut open);
-        let leaked: Vec<Mapping> = open.table.iter().copied().collect();
-        for mapping in leaked {
-            open.notes.push(format!("range {} is leaked: the guest may still reach it", mapping.span));
-            self.strike(&mut open, &mapping, Departure::Leaked);
+        let unsettled = open.backend.unsettled();
+        let Open { book, backend, mut charge, mut notes } = open;
+        if unsettled > 0 {
+            notes.push(format!("it is unknown whether the guest still sees {unsettled} ranges: their memory is kept"));
+        } else if book.len() == 0 {
+            charge.set(0);
         }
-        let Open { backend, mut notes, .. } = open;
-        if let Err(refusal) = backend.close() {
-            notes.push(refusal.to_string());
+        let freed = backend.close(charge, &mut notes);
+        for Mapping { span, .. } in book.iter() {
+            if !freed {
+                notes.push(format!("range {span} is leaked: the guest may still reach it"));
+            }
+            let departure = if freed { Departure::Swept } else { Departure::Leaked };
+            self.counters.departed(departure, 1, span.length());
         }
-        self.budget.give_back(self.vmas_of_window);
-        // Only now: who sees the flag may destroy the VM.
+        // Only now: a caller who sees the flag may destroy the VM.
         self.closed.store(true, Ordering::Release);
         notes
     }
 
-    /// Removes every mapping, in one call of the backend if it can be; what it refuses stays in the book.
+    /// Removes every mapping; what the backend refuses stays in the book, and is noted.
     fn sweep(&self, open: &mut Open) {
-        let mappings: Vec<Mapping> = open.table.iter().copied().collect();
-        if mappings.is_empty() {
-            return;
-        }
-        if open.unmap_many(self.window.whole(), &mappings) {
-            open.table.clear();
-            let bytes = mappings.iter().map(|mapping| mapping.span.length()).sum();
-            let count = mappings.len() as u64;
-            self.counters.departed(Departure::Swept, count, bytes);
-            self.budget.give_back(count.saturating_mul(self.vmas_per_mapping));
-            return;
-        }
-        for mapping in mappings {
-            if let Err(error) = self.unmap(open, mapping.span.start(), Departure::Swept, |_| Ok(())) {
-                open.notes.push(error.to_string());
-            }
+        if let Err(error) = self.clear(open, self.window.whole(), Departure::Swept) {
+            open.notes.push(error.to_string());
         }
     }
 }

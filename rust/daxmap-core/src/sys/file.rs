@@ -2,7 +2,7 @@
 
 use super::Errno;
 use std::mem::MaybeUninit;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 /// Identity of a file while it is in use: `st_dev` and `st_ino` of `fstat(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,16 +49,21 @@ fn device_number(dev: libc::dev_t) -> u64 {
 }
 
 /// Whether `fd` is open for both reading and writing. False where it can't be told.
-#[must_use]
-pub fn is_read_write(fd: RawFd) -> bool {
+pub(crate) fn is_read_write(fd: RawFd) -> bool {
     access_mode(fd) == Some(libc::O_RDWR)
 }
 
 /// Whether `fd` is open for too little to be mapped: `mmap(2)` then says EACCES before it touches anything.
-#[cfg(target_os = "linux")]
-pub(crate) fn lacks_access(fd: RawFd, writable: bool) -> bool {
+#[must_use]
+pub fn lacks_access(fd: RawFd, writable: bool) -> bool {
     let mode = access_mode(fd);
     mode == Some(libc::O_WRONLY) || (writable && mode == Some(libc::O_RDONLY))
+}
+
+/// TEMPORARY until sys lands
+#[cfg(target_os = "linux")]
+pub(crate) fn is_on_fuse(_fd: RawFd) -> bool {
+    false
 }
 
 /// `O_RDONLY`, `O_WRONLY` or `O_RDWR`: `F_GETFL` of `fcntl(2)`.
@@ -66,4 +71,15 @@ fn access_mode(fd: RawFd) -> Option<i32> {
     // SAFETY: the kernel checks `fd`; no memory is involved.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
     (flags >= 0).then_some(flags & libc::O_ACCMODE)
+}
+
+/// A descriptor of one's own of the same open file: `F_DUPFD_CLOEXEC` of `fcntl(2)`.
+pub(crate) fn duplicate(fd: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: the kernel checks the descriptor; no memory is involved.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+    if copy < 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: fcntl has just made the descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }

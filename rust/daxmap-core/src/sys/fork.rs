@@ -1,7 +1,6 @@
 //! Tells a forked child that what it inherited is its parent's, without a system call a call.
 
 use super::Errno;
-use crate::error::OpenError;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -21,18 +20,14 @@ pub(crate) struct ForkGuard {
 }
 
 impl ForkGuard {
-    pub(crate) fn new() -> Result<Self, OpenError> {
+    pub(crate) fn new() -> Result<Self, Errno> {
         static REGISTERED: OnceLock<i32> = OnceLock::new();
         let answer = *REGISTERED.get_or_init(|| {
             // SAFETY: the handler only adds to an atomic, which is safe in a forked child, and lives as long as the
             // process: a Python extension module is never unloaded.
             unsafe { libc::pthread_atfork(None, None, Some(count_fork_in_child)) }
         });
-        if answer == 0 {
-            Ok(Self { generation: GENERATION.load(Relaxed) })
-        } else {
-            Err(OpenError::Refused { what: "pthread_atfork".to_owned(), errno: Errno(answer) })
-        }
+        if answer == 0 { Ok(Self { generation: GENERATION.load(Relaxed) }) } else { Err(Errno(answer)) }
     }
 
     /// Whether this is a fork of the process that made the guard.

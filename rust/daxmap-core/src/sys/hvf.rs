@@ -3,7 +3,7 @@
 //! Nothing of it is linked: the module loads where the framework is missing, and any library of the same ABI can stand
 //! in for it. The declarations are those of `Hypervisor/hv_vm.h` and `hv_types.h` for Apple silicon, macOS 11 and later.
 
-use super::HostRange;
+use super::HostSlice;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::mem::transmute;
 use std::os::unix::ffi::OsStrExt;
@@ -48,25 +48,25 @@ impl Framework {
     }
 
     /// Shows `memory` at `ipa`. An error is the framework's return code.
-    pub(crate) fn map(&self, memory: &HostRange, ipa: u64, flags: u64) -> Result<(), c_int> {
-        // SAFETY: the guest is given memory that is a `HostRange`'s, where Rust has no object. It stays mapped until it
-        // is released, which the backend does only after `unmap` succeeded.
-        answer(unsafe { (self.map)(memory.start() as *mut c_void, ipa, memory.length(), flags) })
+    pub(crate) fn map(&self, memory: HostSlice<'_>, ipa: u64, flags: u64) -> Result<(), c_int> {
+        // SAFETY: the guest is given a part of a `HostRange`, where Rust has no object. It stays mapped
+        // until it is released, which the backend does only when the guest surely lost it.
+        checked(unsafe { (self.map)(memory.start() as *mut c_void, ipa, memory.length(), flags) })
     }
 
     pub(crate) fn unmap(&self, ipa: u64, size: usize) -> Result<(), c_int> {
         // SAFETY: the framework checks its arguments, and takes memory from the guest alone.
-        answer(unsafe { (self.unmap)(ipa, size) })
+        checked(unsafe { (self.unmap)(ipa, size) })
     }
 
     pub(crate) fn protect(&self, ipa: u64, size: usize, flags: u64) -> Result<(), c_int> {
         // SAFETY: the framework checks its arguments. What it makes writable for the guest is a `HostRange` of a file
         // that may be written, see the backend.
-        answer(unsafe { (self.protect)(ipa, size, flags) })
+        checked(unsafe { (self.protect)(ipa, size, flags) })
     }
 }
 
-fn answer(code: c_int) -> Result<(), c_int> {
+fn checked(code: c_int) -> Result<(), c_int> {
     if code == HV_SUCCESS { Ok(()) } else { Err(code) }
 }
 

@@ -1,7 +1,7 @@
 //! A memslot of a KVM virtual machine: Documentation/virt/kvm/api.rst, 4.35.
 
-use super::Errno;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use super::{Errno, Reservation, duplicate};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// `_IOW(KVMIO, 0x46, struct kvm_userspace_memory_region)` of include/uapi/linux/kvm.h.
@@ -28,13 +28,7 @@ pub(crate) struct Memslot {
 impl Memslot {
     /// Slot number `slot` of the VM behind `vm_fd`, which is duplicated. Nothing is shown yet.
     pub(crate) fn new(vm_fd: RawFd, slot: u32) -> Result<Self, Errno> {
-        // SAFETY: the kernel checks the descriptor; no memory is involved.
-        let copy = unsafe { libc::fcntl(vm_fd, libc::F_DUPFD_CLOEXEC, 0) };
-        if copy < 0 {
-            return Err(Errno::last());
-        }
-        // SAFETY: fcntl has just made the descriptor, and nobody else knows it.
-        let vm = unsafe { OwnedFd::from_raw_fd(copy) };
+        let vm = duplicate(vm_fd)?;
         Ok(Self { vm, slot, inserted: AtomicBool::new(false) })
     }
 
@@ -42,9 +36,10 @@ impl Memslot {
         self.slot
     }
 
-    /// Shows `[host_address, +size)` at `guest_address`.
-    pub(crate) fn insert(&self, guest_address: u64, size: u64, host_address: u64) -> Result<(), Errno> {
-        self.set(guest_address, size, host_address)?;
+    /// Shows a window's addresses at `guest_address`. They are kept until [`Self::delete`] has succeeded.
+    pub(crate) fn insert(&self, guest_address: u64, window: &Reservation) -> Result<(), Errno> {
+        let range = window.range();
+        self.set(guest_address, range.length() as u64, range.start() as u64)?;
         self.inserted.store(true, Relaxed);
         Ok(())
     }

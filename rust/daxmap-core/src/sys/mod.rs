@@ -1,13 +1,13 @@
-//! The only room with system calls and `unsafe`. What leaves it is safe to call with any argument.
+//! The only module with system calls and `unsafe`. What leaves it is safe to call with any argument.
 #![allow(unsafe_code)]
 
 #[cfg_attr(target_os = "linux", path = "copy_linux.rs")]
 #[cfg_attr(target_os = "macos", path = "copy_macos.rs")]
 mod copy;
 mod file;
+mod file_range;
 mod fork;
 mod hvf;
-mod mmap;
 mod range;
 
 #[cfg(target_os = "linux")]
@@ -18,16 +18,16 @@ mod maps;
 mod reservation;
 
 pub use file::FileId;
-pub use file::is_read_write;
-pub(crate) use file::{Identified, identify};
+pub use file::lacks_access;
+pub(crate) use file::{Identified, duplicate, identify, is_read_write};
+pub(crate) use file_range::FileRange;
 pub(crate) use fork::ForkGuard;
 pub(crate) use hvf::Framework;
-pub(crate) use mmap::FileRange;
-pub use range::HostRange;
+pub use range::{HostRange, HostSlice};
 
 #[cfg(target_os = "linux")]
 pub(crate) use {
-    file::lacks_access,
+    file::is_on_fuse,
     kvm::Memslot,
     maps::{Shown, all_shown},
     reservation::{HoleKind, Reservation},

@@ -1,6 +1,7 @@
 //! Host addresses that belong to one owner, and copies in and out of them that never raise a signal.
 
 use super::{Errno, copy};
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr;
 
@@ -11,6 +12,28 @@ use std::ptr;
 pub struct HostRange {
     start: usize,
     length: usize,
+}
+
+/// A part of a [`HostRange`].
+#[derive(Clone, Copy, Debug)]
+pub struct HostSlice<'a> {
+    range: PhantomData<&'a HostRange>,
+    start: usize,
+    length: usize,
+}
+
+impl HostSlice<'_> {
+    /// Its first address.
+    #[must_use]
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
 }
 
 impl HostRange {
@@ -65,6 +88,12 @@ impl HostRange {
             (Some(from), Some(to)) => Ok(self.start.wrapping_add(from)..self.start.wrapping_add(to)), // one mmap: no wrap
             _ => Err(Errno(libc::EINVAL)),
         }
+    }
+
+    /// `[offset, offset + length)` of the range, or EINVAL where that leaves it.
+    pub(crate) fn slice(&self, offset: u64, length: usize) -> Result<HostSlice<'_>, Errno> {
+        let part = self.part(offset, length)?;
+        Ok(HostSlice { range: PhantomData, start: part.start, length })
     }
 
     /// Fills `buffer` from `offset`: EFAULT where no byte of a file is mapped.

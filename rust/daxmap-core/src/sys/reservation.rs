@@ -1,20 +1,8 @@
 //! A window's own addresses, and files shown in them.
 
+use super::file_range::protection;
 use super::{Errno, FileRange, HostRange};
 use std::os::fd::RawFd;
-
-impl FileRange {
-    /// Maps the range somewhere and takes it away again: whether the file can be mapped, at no risk to any window.
-    pub(crate) fn probe(&self, writable: bool) -> Result<(), Errno> {
-        HostRange::map(self.length, protection(writable), libc::MAP_SHARED, self.fd, self.offset()?)?
-            .release()
-            .map_err(|(_, errno)| errno)
-    }
-}
-
-fn protection(writable: bool) -> i32 {
-    if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ }
-}
 
 /// A range of addresses that belongs to nobody else: inaccessible, until a file is placed in it.
 ///

@@ -3,18 +3,18 @@
 use super::warn_of_resource;
 use crate::convert::Fd;
 use crate::error::{raise, raise_open};
-use daxmap_core::{Backend, HostWindow, KvmWindow, OpenError, Window};
+use daxmap_core::{Backend, OpenError, Window};
 use pyo3::prelude::*;
 
 /// A window of host addresses that the VMM gives to a memslot of its own.
 #[pyclass(frozen, module = "daxmap")]
-pub(crate) struct HostWindowBackend(HostWindow);
+pub(crate) struct HostWindowBackend(daxmap_core::HostWindowBackend);
 
 #[pymethods]
 impl HostWindowBackend {
     #[new]
     fn new() -> PyResult<Self> {
-        HostWindow::new().map(Self).map_err(raise_open)
+        daxmap_core::HostWindowBackend::new().map(Self).map_err(raise_open)
     }
 
     fn release(&self, py: Python<'_>) -> PyResult<()> {
@@ -42,26 +42,22 @@ impl Drop for HostWindowBackend {
 
 /// A window of host addresses and the KVM memslot that shows it.
 #[pyclass(frozen, module = "daxmap")]
-pub(crate) struct KvmBackend {
-    window: KvmWindow,
-    slot: u32,
-}
+pub(crate) struct KvmBackend(daxmap_core::KvmBackend);
 
 #[pymethods]
 impl KvmBackend {
     #[new]
     fn new(vm_fd: Fd, slot: u32) -> PyResult<Self> {
-        let window = KvmWindow::new(vm_fd.0, slot).map_err(raise_open)?;
-        Ok(Self { window, slot })
+        daxmap_core::KvmBackend::new(vm_fd.0, slot).map(Self).map_err(raise_open)
     }
 
     fn __repr__(&self) -> String {
-        format!("<KvmBackend slot={}>", self.slot)
+        format!("<KvmBackend slot={}>", self.0.slot())
     }
 }
 
 impl KvmBackend {
     pub(super) fn attach(&self, window: &Window) -> Result<Box<dyn Backend>, OpenError> {
-        self.window.attach(window)
+        self.0.attach(window)
     }
 }

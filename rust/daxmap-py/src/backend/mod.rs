@@ -8,21 +8,21 @@ pub(crate) use linux::{HostWindowBackend, KvmBackend};
 
 use crate::callbacks::Callbacks;
 use crate::error::raise_open;
-use crate::hypervisor::{PyBackend, PyHypervisor};
-use daxmap_core::{Backend, FRAMEWORK, Hvf, OpenError, Window};
+use crate::hypervisor::PyHypervisor;
+use crate::own_backend::OwnBackend;
+use daxmap_core::{Backend, Claim, FRAMEWORK, OpenError, Stepwise, Window};
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A hypervisor that is a Python object.
 #[pyclass(frozen, module = "daxmap")]
 pub(crate) struct HypervisorBackend {
     hypervisor: Py<PyAny>,
-    used: AtomicBool,
+    claim: Claim,
 }
 
 #[pymethods]
@@ -30,7 +30,7 @@ impl HypervisorBackend {
     #[new]
     fn new(hypervisor: Bound<'_, PyAny>) -> PyResult<Self> {
         Callbacks::of(&hypervisor)?; // whoever forgot a method learns it here, not from a guest's request
-        Ok(Self { hypervisor: hypervisor.unbind(), used: AtomicBool::new(false) })
+        Ok(Self { hypervisor: hypervisor.unbind(), claim: Claim::default() })
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -44,18 +44,14 @@ impl HypervisorBackend {
 
 /// Hypervisor.framework of macOS, or a library of the same ABI.
 #[pyclass(frozen, module = "daxmap")]
-pub(crate) struct HvfBackend {
-    hypervisor: Hvf,
-    used: AtomicBool,
-}
+pub(crate) struct HvfBackend(daxmap_core::HvfBackend);
 
 #[pymethods]
 impl HvfBackend {
     #[new]
     #[pyo3(signature = (*, framework = PathBuf::from(FRAMEWORK)))]
     fn new(framework: PathBuf) -> PyResult<Self> {
-        let hypervisor = Hvf::load(&framework).map_err(raise_open)?;
-        Ok(Self { hypervisor, used: AtomicBool::new(false) })
+        daxmap_core::HvfBackend::load(&framework).map(Self).map_err(raise_open)
     }
 
     #[allow(clippy::unused_self)]
@@ -94,25 +90,13 @@ impl AnyBackend {
             #[cfg(target_os = "linux")]
             Self::Kvm(backend) => backend.get().attach(window),
             Self::Hypervisor(backend, _, hypervisor) => {
-                take(&backend.get().used)?;
-                Ok(Box::new(daxmap_core::HypervisorBackend::new(hypervisor, window, readonly)))
+                let attach = || daxmap_core::HypervisorBackend::over(hypervisor, window, readonly);
+                backend.get().claim.attach(|| Ok(Box::new(attach()) as _))
             }
-            Self::Hvf(backend) => {
-                let HvfBackend { hypervisor, used } = backend.get();
-                take(used)?;
-                Ok(Box::new(daxmap_core::HypervisorBackend::new(*hypervisor, window, readonly)))
-            }
-            Self::Object(callbacks) => Ok(Box::new(PyBackend(callbacks))),
+            Self::Hvf(backend) => backend.get().0.attach(window, readonly),
+            Self::Object(callbacks) => Ok(Box::new(Stepwise::new(OwnBackend::new(callbacks)))),
         }
     }
-}
-
-/// One backend serves one mapper.
-fn take(used: &AtomicBool) -> Result<(), OpenError> {
-    if used.swap(true, Ordering::Relaxed) {
-        return Err(OpenError::Invalid("the backend belongs to a mapper already".to_owned()));
-    }
-    Ok(())
 }
 
 impl<'a, 'py> FromPyObject<'a, 'py> for AnyBackend {

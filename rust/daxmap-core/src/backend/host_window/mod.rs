@@ -1,25 +1,21 @@
-//! The host window: addresses that the VMM gives to a memslot of its own, and frees itself.
+//! The host window: addresses that the VMM gives to a memory slot of its own, and frees itself.
 
-use super::Backend;
-use super::region::{Region, RegionBackend};
+mod holes;
+mod recovery;
+mod region;
+mod window_backend;
+
+pub(super) use region::Region;
+pub(super) use window_backend::WindowBackend;
+
+use super::{Backend, Claim};
 use crate::LOG_TARGET;
+use crate::budget::Charge;
 use crate::error::{Error, OpenError, Result as MapperResult};
-use crate::refusal::Refusal;
 use crate::sys::{Errno, ForkGuard};
 use crate::window::Window;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-impl fmt::Display for HostWindow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.shared.phase() {
-            Phase::Fresh => f.write_str("without a mapper"),
-            Phase::InUse => f.write_str("in use"),
-            Phase::Drained(region) => write!(f, "drained, addresses at {:#x} reserved", region.address()),
-            Phase::Released => f.write_str("released"),
-        }
-    }
-}
 
 /// Where a host window is in its life.
 #[derive(Debug)]
@@ -28,14 +24,16 @@ enum Phase {
     Fresh,
     /// A mapper works in it.
     InUse,
-    /// Its mapper is closed, but a memslot may still point at the addresses.
-    Drained(Box<Region>),
+    /// Its mapper is closed, but a memory slot may still point at the addresses. The charge is for the mappings that the
+    /// host would not replace by holes.
+    Drained(Box<Region>, Charge),
     /// It has no addresses any more.
     Released,
 }
 
 #[derive(Debug)]
 struct Shared {
+    claim: Claim,
     phase: Mutex<Phase>,
     guard: ForkGuard,
 }
@@ -60,40 +58,42 @@ impl Shared {
     fn leak(&mut self) -> Option<String> {
         let phase = self.phase.get_mut().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(phase, Phase::Released) {
-            Phase::Drained(region) if !region.is_abandoned() => {
+            Phase::Drained(region, charge) => {
+                std::mem::forget(charge);
                 let address = region.address();
-                Some(format!("host window at {address:#x} dropped without release(): its addresses stay reserved"))
+                let text =
+                    format!("host window at {address:#x} dropped without release(): its addresses stay reserved");
+                (!region.is_out_of_control()).then_some(text)
             }
             _ => None,
         }
     }
 }
 
-/// Keeps the region for the VMM to release; or leaks it, where the VMM has dropped its handle already. That is told of
-/// in the answer, since the caller has a lock.
-fn keep(shared: Arc<Shared>, region: Box<Region>) -> Result<(), Refusal> {
-    *shared.phase() = Phase::Drained(region);
-    let leaked = Arc::into_inner(shared).and_then(|mut shared| shared.leak());
-    leaked.map_or(Ok(()), |warning| Err(Refusal::io(warning)))
+/// Keeps the region for the VMM to release; or leaks it, where the VMM has dropped its handle already.
+fn keep(shared: Arc<Shared>, region: Box<Region>, charge: Charge, notes: &mut Vec<String>) -> bool {
+    *shared.phase() = Phase::Drained(region, charge);
+    notes.extend(Arc::into_inner(shared).and_then(|mut shared| shared.leak()));
+    false
 }
 
-/// The VMM's handle of a host window: one reservation of the window's size, which a memslot of the VMM's points at.
+/// The VMM's handle of a host window: one reservation of the window's size, which a memory slot of the VMM's points at.
 ///
-/// The reservation outlives the mapper: as long as a memslot points there, freed addresses would show the guest
-/// whatever lands there. [`HostWindow::release`] frees it. A clone is the same window.
+/// The reservation outlives the mapper: as long as a memory slot points there, freed addresses would show the guest
+/// whatever lands there. [`HostWindowBackend::release`] frees it. A clone is the same window.
 #[derive(Clone, Debug)]
-pub struct HostWindow {
+pub struct HostWindowBackend {
     shared: Arc<Shared>,
 }
 
-impl HostWindow {
+impl HostWindowBackend {
     /// A window without addresses: a mapper reserves them.
     ///
     /// # Errors
     /// [`OpenError::Refused`] where the process can't watch its forks.
     pub fn new() -> Result<Self, OpenError> {
-        let guard = ForkGuard::new()?;
-        Ok(Self { shared: Arc::new(Shared { phase: Mutex::new(Phase::Fresh), guard }) })
+        let guard = ForkGuard::new().map_err(OpenError::no_fork_guard)?;
+        Ok(Self { shared: Arc::new(Shared { claim: Claim::default(), phase: Mutex::new(Phase::Fresh), guard }) })
     }
 
     /// Reserves the addresses, for the one mapper that this window serves.
@@ -105,14 +105,11 @@ impl HostWindow {
             let what = "attaching a host window that was made before the process forked".to_owned();
             return Err(OpenError::Refused { what, errno: Errno(libc::EPERM) });
         }
-        let mut phase = self.shared.phase();
-        if !matches!(*phase, Phase::Fresh) {
-            return Err(OpenError::Invalid("the host window belongs to a mapper already".to_owned()));
-        }
-        let region = Region::reserve(window)?;
-        *phase = Phase::InUse;
+        let region = self.shared.claim.attach(|| Region::reserve(window))?;
+        *self.shared.phase() = Phase::InUse;
         let shared = Arc::clone(&self.shared);
-        Ok(Box::new(RegionBackend::new(region, || (), move |region| keep(shared, region))))
+        let on_close = move |region, charge, notes: &mut _| keep(shared, region, charge, notes);
+        Ok(Box::new(WindowBackend::new(region, || (), on_close)))
     }
 
     /// Whether addresses are reserved for the window, by this process, that can be released.
@@ -123,12 +120,12 @@ impl HostWindow {
         }
         match &*self.shared.phase() {
             Phase::InUse => true,
-            Phase::Drained(region) => !region.is_abandoned(),
+            Phase::Drained(region, _) => !region.is_out_of_control(),
             Phase::Fresh | Phase::Released => false,
         }
     }
 
-    /// Frees the addresses. The VMM has removed the memslot, or the VM is gone. Doing so again is fine.
+    /// Frees the addresses. The VMM has removed the memory slot, or the VM is gone. Doing so again is fine.
     ///
     /// # Errors
     /// [`Error::WindowInUse`] before the mapper is drained; [`Error::Forked`] in a child; [`Error::NotReleased`] where
@@ -142,11 +139,22 @@ impl HostWindow {
             return Err(Error::WindowInUse);
         }
         match std::mem::replace(&mut *phase, Phase::Released) {
-            Phase::Drained(region) => region.release().map_err(|(region, errno)| {
-                *phase = Phase::Drained(region);
+            Phase::Drained(region, charge) => region.release().map_err(|(region, errno)| {
+                *phase = Phase::Drained(region, charge);
                 Error::NotReleased { errno }
             }),
             _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for HostWindowBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.shared.phase() {
+            Phase::Fresh => f.write_str("without a mapper"),
+            Phase::InUse => f.write_str("in use"),
+            Phase::Drained(region, _) => write!(f, "drained, addresses at {:#x} reserved", region.address()),
+            Phase::Released => f.write_str("released"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Ranges of files mapped into host memory, wherever there is room.
+//! Ranges of files, mapped into host memory wherever there is room.
 
 use super::{Errno, HostRange};
 use std::os::fd::RawFd;
@@ -22,4 +22,15 @@ impl FileRange {
         let sharing = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE | libc::MAP_NORESERVE };
         HostRange::map(self.length, libc::PROT_READ | libc::PROT_WRITE, sharing, self.fd, self.offset()?)
     }
+
+    /// Maps the range somewhere and takes it away again: whether the file can be mapped, at no risk to any window.
+    pub(crate) fn probe(&self, writable: bool) -> Result<(), Errno> {
+        let range = HostRange::map(self.length, protection(writable), libc::MAP_SHARED, self.fd, self.offset()?)?;
+        range.release().map_err(|(_, errno)| errno)
+    }
+}
+
+/// The protection of a mapping that a guest sees.
+pub(super) fn protection(writable: bool) -> i32 {
+    if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ }
 }

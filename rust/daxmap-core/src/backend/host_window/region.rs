@@ -1,0 +1,170 @@
+//! One range of host addresses that is the window: reserved once, files placed in it by `MAP_FIXED`.
+
+use super::holes::Holes;
+use crate::addr::{DAX_RANGE, Span};
+use crate::backend::{Failure, Placement};
+use crate::book::Mapping;
+use crate::budget::Budget;
+use crate::error::OpenError;
+use crate::refusal::Refusal;
+use crate::sys::{Errno, FileRange, HoleKind, Reservation, Shown, is_on_fuse, lacks_access};
+use crate::window::Window;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Alignment of the window's host address: that of the largest page a guest's page tables and the host's share.
+#[allow(clippy::cast_possible_truncation)] // 2 MiB
+const ALIGNMENT: usize = DAX_RANGE as usize;
+
+/// The addresses a process can have: 47 bits on `x86_64` (`Documentation/arch/x86/x86_64/mm.rst`), 48 elsewhere.
+const ADDRESS_SPACE: u64 = 1 << if cfg!(target_arch = "x86_64") { 47 } else { 48 };
+
+/// How much of what is left of the process's VMAs a window may take so that its holes don't merge: a quarter.
+const SHARE_OF_BUDGET: u64 = 4;
+
+/// The window's host addresses, as their owner works on them.
+#[derive(Debug)]
+pub(in crate::backend) struct Region {
+    pub(super) reservation: Reservation,
+    window: Window,
+    /// `None` where holes merge: in windows with too many ranges for a VMA each.
+    pub(super) holes: Option<Holes>,
+    /// The devices whose files can be mapped, by access: a mapping of one more fails, if it does, before the kernel has
+    /// touched anything. False for those of which that isn't so: each of their files is mapped on trial first.
+    proven: BTreeMap<(u64, bool), bool>,
+    /// Where memory of others may lie.
+    pub(super) out_of_control: Option<Span>,
+}
+
+impl Region {
+    pub(in crate::backend) fn reserve(window: &Window) -> Result<Box<Self>, OpenError> {
+        let size = window.size();
+        let length = usize::try_from(size).ok().filter(|_| size < ADDRESS_SPACE).ok_or_else(|| {
+            OpenError::Invalid(format!("window size {size:#x} is larger than a process's address space"))
+        })?;
+        let refused = |errno| OpenError::Refused {
+            what: format!("reserving {size:#x} bytes of addresses for the window"),
+            errno,
+        };
+        let reservation = Reservation::new(length, ALIGNMENT).map_err(refused)?;
+        let (holes, proven, out_of_control) = (None, BTreeMap::new(), None);
+        let mut region = Box::new(Self { reservation, window: *window, holes, proven, out_of_control });
+        let apart = Holes::count(size) <= Budget::of_process().left() / SHARE_OF_BUDGET;
+        if apart && region.keep_holes_apart().is_err() {
+            // Nobody points at it yet: should the host keep it, a range of addresses is all that is lost.
+            let _ = region.release();
+            return Err(refused(Errno(libc::ENOMEM)));
+        }
+        Ok(region)
+    }
+
+    /// From now on, neighbouring holes don't merge.
+    fn keep_holes_apart(&mut self) -> Result<(), Failure> {
+        let holes = self.holes.insert(Holes::new(self.window.size()));
+        holes.odd().try_for_each(|span| self.clear(span, &[]))
+    }
+
+    pub(super) fn vmas(&self) -> u64 {
+        if self.holes.is_some() { Holes::count(self.window.size()) } else { 1 }
+    }
+
+    /// The addresses, for a guest to be shown.
+    pub(in crate::backend) fn reservation(&self) -> &Reservation {
+        &self.reservation
+    }
+
+    pub(in crate::backend) fn address(&self) -> usize {
+        self.reservation.range().start()
+    }
+
+    /// Places a file in place of whatever of `old` lies there: one call, so that the guest finds the one or the other.
+    pub(super) fn place(&mut self, placement: &Placement, old: &[Mapping]) -> Result<(), Failure> {
+        let range = self.range(placement.span)?;
+        let Placement { span, fd, file_offset, writable, .. } = *placement;
+        let file = FileRange { fd, offset: file_offset.0, length: range.len() };
+        let device = (placement.file.dev, writable);
+        if !self.proven.get(&device).copied().unwrap_or(false) {
+            file.probe(writable).map_err(|errno| Failure::Unchanged(errno.into()))?;
+            // Whether a file of FUSE can be mapped is for its server to say, at each open.
+            self.proven.entry(device).or_insert_with(|| !is_on_fuse(fd));
+        }
+        self.reservation.place(span.start().0, &file, writable).map_err(|errno| {
+            if errno.0 == libc::EACCES && lacks_access(fd, writable) {
+                return Failure::Unchanged(errno.into()); // said before anything is touched: the common refusal is cheap
+            }
+            let failure = self.recover(span, errno.into(), old);
+            if !matches!(failure, Failure::Unchanged(_)) {
+                self.proven.insert(device, false); // or a guest could try until memory of others is in the gap
+            }
+            failure
+        })
+    }
+
+    pub(super) fn populate(&mut self, span: Span) {
+        if let Ok(range) = self.range(span) {
+            self.reservation.populate(span.start().0, range.len());
+        }
+    }
+
+    /// Makes `span` a hole, whatever of `old` lies in it.
+    pub(super) fn clear(&mut self, span: Span, old: &[Mapping]) -> Result<(), Failure> {
+        let kind = self.hole_kind(span);
+        let length = self.range(span)?.len();
+        let cleared = self.reservation.clear(span.start().0, length, kind);
+        cleared.map_err(|errno| self.recover(span, Refusal::io(errno), old))?;
+        self.even_out(span, kind)
+    }
+
+    /// The kind of hole that `span` is to become.
+    pub(super) fn hole_kind(&self, span: Span) -> HoleKind {
+        self.holes.as_ref().map_or(HoleKind::Plain, |holes| holes.kind(span))
+    }
+
+    /// Sees to it that each range has holes of one kind, now that `span` is one of that kind.
+    pub(super) fn even_out(&mut self, span: Span, kind: HoleKind) -> Result<(), Failure> {
+        let Some(holes) = &mut self.holes else { return Ok(()) };
+        for part in holes.cleared(span, kind).into_iter().flatten() {
+            let range = self.range(part)?;
+            if let Err(errno) = self.reservation.clear(part.start().0, range.len(), HoleKind::Distinct) {
+                // A hole it is, of either kind, or the region is lost.
+                let failure = self.recover(part, Refusal::io(errno), &[]);
+                if matches!(failure, Failure::OutOfControl(_)) {
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The host addresses of `span`, unless others may have memory there.
+    pub(super) fn range(&self, span: Span) -> Result<Range<usize>, Failure> {
+        if self.out_of_control.is_some_and(|lost| lost.overlaps(span)) {
+            return Err(Failure::Unchanged(Errno(libc::EIO).into()));
+        }
+        let length = usize::try_from(span.length()).map_err(|_| Failure::Unchanged(Errno(libc::EINVAL).into()))?;
+        self.reservation.range().part(span.start().0, length).map_err(|errno| Failure::Unchanged(errno.into()))
+    }
+
+    /// Whether memory of others may lie in it, so that it can never be freed.
+    pub(in crate::backend) fn is_out_of_control(&self) -> bool {
+        self.out_of_control.is_some()
+    }
+
+    /// Frees the addresses, unless something that is not the window's may lie there; or gives the region back. The caller
+    /// has made sure that no guest reaches them.
+    pub(in crate::backend) fn release(self: Box<Self>) -> Result<(), (Box<Self>, Errno)> {
+        if self.is_out_of_control() {
+            return Err((self, Errno(libc::EIO)));
+        }
+        let Self { reservation, window, holes, proven, out_of_control } = *self;
+        reservation.release().map_err(|(reservation, errno)| {
+            (Box::new(Self { reservation, window, holes, proven, out_of_control }), errno)
+        })
+    }
+}
+
+impl From<&Mapping> for Shown {
+    fn from(mapping: &Mapping) -> Self {
+        Self::File { ino: mapping.file.ino, file_offset: mapping.file_offset.0, writable: mapping.writable }
+    }
+}

@@ -1,0 +1,62 @@
+//! Descriptors kept for a guest whose VMM maps files by itself.
+//!
+//! The pieces of a mapping that is cut have to be mapped again, when the descriptor that the mapping was made with is
+//! long closed. And as long as a descriptor is kept, no other file gets the inode number of the file it is of.
+
+use super::Placement;
+use crate::sys::{Errno, FileId, duplicate};
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, Weak};
+
+type Key = (FileId, bool);
+
+/// A descriptor of a file, kept as long as a mapping shows the file.
+#[derive(Debug)]
+pub struct Pin {
+    fd: OwnedFd,
+    key: Key,
+}
+
+impl Pin {
+    /// The descriptor.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// One [`Pin`] for each file and access that is mapped, shared by its mappings.
+#[derive(Debug, Default)]
+pub struct Pins(BTreeMap<Key, Weak<Pin>>);
+
+impl Pins {
+    /// The pin of a placement's file and access.
+    ///
+    /// # Errors
+    /// What `fcntl(2)` said of duplicating the descriptor: EBADF, EMFILE.
+    pub fn pin(&mut self, placement: &Placement) -> Result<Arc<Pin>, Errno> {
+        let key = (placement.file, placement.writable);
+        if let Some(pin) = self.0.get(&key).and_then(Weak::upgrade) {
+            return Ok(pin);
+        }
+        let pin = Arc::new(Pin { fd: duplicate(placement.fd)?, key });
+        self.0.insert(key, Arc::downgrade(&pin));
+        Ok(pin)
+    }
+
+    /// Has the next placements of `file` make pins of their own: it may be another file underneath by now.
+    pub fn renew(&mut self, file: FileId) {
+        self.0.remove(&(file, false));
+        self.0.remove(&(file, true));
+    }
+
+    /// Closes a pin that no mapping needs any more.
+    pub fn unpin(&mut self, pin: Pin) {
+        let key = pin.key;
+        drop(pin);
+        if self.0.get(&key).is_some_and(|newest| newest.strong_count() == 0) {
+            self.0.remove(&key);
+        }
+    }
+}

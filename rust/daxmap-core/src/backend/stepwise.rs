@@ -1,0 +1,348 @@
+//! Guests whose memory changes range by range: what one `map` gave, one `unmap` takes, whole.
+//!
+//! A mapping that is replaced or cut takes several such steps. Each may be refused, and each may fail in doubt: it may
+//! have done its work before it failed. So there is a way back from every step, and a third state beside shown and not
+//! shown: unknown. What the guest may still see of an unknown range is kept, and the next change that touches the range
+//! settles it.
+
+use super::{Backend, Change, Failure, Placement};
+use crate::addr::{Span, WindowOffset};
+use crate::refusal::Refusal;
+use crate::sys::{Errno, FileId};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// The steps of one kind of guest.
+pub trait Steps: Debug + Send {
+    /// What a guest is shown a part of: host memory, a file. It is kept as long as the guest may reach it.
+    type Source: Debug + Send + Sync;
+
+    /// How many VMAs of this process a mapping may cost.
+    fn vmas_per_mapping(&self) -> u64 {
+        1
+    }
+
+    /// Makes the source of a new mapping, and says where in it the mapping starts, in bytes. The guest sees nothing of it
+    /// yet.
+    ///
+    /// # Errors
+    /// What the host said.
+    fn open(&mut self, placement: &Placement) -> Result<(Arc<Self::Source>, u64), Errno>;
+
+    /// Shows a view in a range that shows nothing. `new` is the placement that it is the view of; a piece of a mapping
+    /// that was cut, and a mapping that is given back, have none.
+    ///
+    /// # Errors
+    /// A [`Refusal`]. Unless it is in doubt, the guest does not see the view.
+    fn map(&mut self, view: &View<Self::Source>, new: Option<&Placement>) -> Result<(), Refusal>;
+
+    /// Takes a range from the guest, which one `map` gave it.
+    ///
+    /// # Errors
+    /// A [`Refusal`]. Unless it is in doubt, the guest still sees the range.
+    fn unmap(&mut self, span: Span) -> Result<(), Refusal>;
+
+    /// Gives a view another access, by way of the descriptor of `placement`, without a moment at which the guest does not
+    /// see it. `None` where that can't be done.
+    ///
+    /// # Errors
+    /// A [`Refusal`]. Unless it is in doubt, the access is the old one.
+    fn protect(&mut self, view: &mut View<Self::Source>, placement: &Placement) -> Option<Result<(), Refusal>>;
+
+    /// Takes back a [`Self::protect`] that failed in doubt.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: the access is unknown.
+    fn unprotect(&mut self, view: &View<Self::Source>) -> Result<(), Refusal>;
+
+    /// Has the next sources of `file` made from the descriptors that come with them, not shared with older ones.
+    fn renew(&mut self, _file: FileId) {}
+
+    /// Frees a source of which the guest surely sees nothing any more.
+    ///
+    /// # Errors
+    /// What the host said: the source stays for the life of the process.
+    fn close(&mut self, source: Self::Source) -> Result<(), Errno>;
+
+    /// Fills `buffer` from the source, from `position` on.
+    ///
+    /// # Errors
+    /// EFAULT where there is no byte of a file.
+    fn read(&self, source: &Self::Source, position: u64, buffer: &mut [u8]) -> Result<(), Errno>;
+
+    /// Stores `data` in the source, from `position` on.
+    ///
+    /// # Errors
+    /// EFAULT where there is no byte of a file that may be written.
+    fn write(&self, source: &Self::Source, position: u64, data: &[u8]) -> Result<(), Errno>;
+}
+
+/// A range of the window that shows a part of a source.
+#[derive(Debug)]
+pub struct View<S> {
+    /// The range of the window.
+    pub span: Span,
+    /// What it shows a part of.
+    pub source: Arc<S>,
+    /// Where in the source the part starts, in bytes.
+    pub position: u64,
+    /// Whether the guest may store to it.
+    pub writable: bool,
+}
+
+impl<S> View<S> {
+    /// The part of the view in `span`, which lies inside it.
+    fn part(&self, span: Span) -> Self {
+        let skipped = span.start().0.wrapping_sub(self.span.start().0); // not before the view's start
+        let position = self.position.wrapping_add(skipped); // inside the source
+        Self { span, source: Arc::clone(&self.source), position, writable: self.writable }
+    }
+}
+
+/// The backend of a guest that takes one range at a time.
+#[derive(Debug)]
+pub struct Stepwise<G: Steps> {
+    guest: G,
+    /// What the guest is shown, by window offset. A second book beside the mapper's, changed in the same calls: the
+    /// mapper's knows nothing of sources.
+    shown: BTreeMap<u64, View<G::Source>>,
+    /// What the guest may see or not. None of these shares a byte with what is shown.
+    unknown: Vec<View<G::Source>>,
+}
+
+/// A step that failed.
+struct Failed {
+    cause: Refusal,
+    /// Whether the view is unknown now; else the guest sees what it saw before the step.
+    unknown: bool,
+}
+
+/// The steps of a change that were done so far.
+struct Done<S> {
+    taken: Vec<View<S>>,
+    given: Vec<Span>,
+    /// Ranges that a step left unknown.
+    unknown: Vec<Span>,
+    /// Old mappings that the guest may have lost, and that can't be given back.
+    gone: Vec<Span>,
+}
+
+impl<S> Default for Done<S> {
+    fn default() -> Self {
+        Self { taken: Vec::new(), given: Vec::new(), unknown: Vec::new(), gone: Vec::new() }
+    }
+}
+
+impl<G: Steps> Stepwise<G> {
+    /// A backend over `guest`, which is shown nothing yet.
+    pub fn new(guest: G) -> Self {
+        Self { guest, shown: BTreeMap::new(), unknown: Vec::new() }
+    }
+
+    /// Shows a view where nothing is shown. A map that failed in doubt is undone by an unmap.
+    fn give(&mut self, view: View<G::Source>, new: Option<&Placement>, notes: &mut Vec<String>) -> Result<(), Failed> {
+        let Err(cause) = self.guest.map(&view, new) else {
+            self.settled(view.span, notes);
+            self.shown.insert(view.span.start().0, view);
+            return Ok(());
+        };
+        let unknown = cause.is_in_doubt() && self.guest.unmap(view.span).is_err();
+        if unknown {
+            self.unknown.push(view);
+        } else {
+            self.free(view, notes);
+        }
+        Err(Failed { cause, unknown })
+    }
+
+    /// Takes the view of just this span from the guest. An unmap that failed in doubt is asked for once more.
+    fn take(&mut self, span: Span, notes: &mut Vec<String>) -> Result<Option<View<G::Source>>, Failed> {
+        let Err(cause) = self.guest.unmap(span) else { return Ok(self.shown.remove(&span.start().0)) };
+        if !cause.is_in_doubt() {
+            return Err(Failed { cause, unknown: false });
+        }
+        let view = self.shown.remove(&span.start().0);
+        if self.guest.unmap(span).is_ok() {
+            notes.push(format!("range {span} was unmapped at the second try: {cause}"));
+            return Ok(view);
+        }
+        self.unknown.extend(view);
+        Err(Failed { cause, unknown: true })
+    }
+
+    /// Notes that the guest sees nothing unknown in `span`: it was unmapped, or something else is mapped there.
+    fn settled(&mut self, span: Span, notes: &mut Vec<String>) {
+        if self.unknown.is_empty() {
+            return;
+        }
+        let (touched, others) =
+            std::mem::take(&mut self.unknown).into_iter().partition(|view| view.span.overlaps(span));
+        self.unknown = others;
+        for view in touched {
+            self.unknown.extend(view.span.without(span).map(|piece| view.part(piece)));
+            self.free(view, notes);
+        }
+    }
+
+    /// Lets go of a view that the guest does not see; its source is freed with the last of them.
+    fn free(&mut self, view: View<G::Source>, notes: &mut Vec<String>) {
+        let span = view.span;
+        let freed = Arc::into_inner(view.source).map_or(Ok(()), |source| self.guest.close(source));
+        if let Err(errno) = freed {
+            notes.push(format!("the memory of range {span} stays mapped, unused, since munmap failed: {errno}"));
+        }
+    }
+
+    fn free_all(&mut self, views: impl IntoIterator<Item = View<G::Source>>, notes: &mut Vec<String>) {
+        for view in views {
+            self.free(view, notes);
+        }
+    }
+
+    /// The way back: takes away what was given, and gives back what was taken.
+    fn undo(&mut self, cause: Refusal, done: Done<G::Source>, notes: &mut Vec<String>) -> Failure {
+        let Done { taken, given, mut unknown, mut gone } = done;
+        for span in given {
+            match self.take(span, notes) {
+                Ok(view) => self.free_all(view, notes),
+                Err(failed) => {
+                    if !failed.unknown {
+                        self.unknown.extend(self.shown.remove(&span.start().0)); // seen, but in no book
+                    }
+                    unknown.push(span);
+                }
+            }
+        }
+        for view in taken {
+            let span = view.span;
+            if self.give(view, None, notes).is_err() {
+                gone.push(span);
+            }
+        }
+        // What was given back may have settled it.
+        let new_is_unknown = unknown.iter().any(|span| self.unknown.iter().any(|view| view.span.overlaps(*span)));
+        if gone.is_empty() && !new_is_unknown {
+            Failure::Unchanged(cause)
+        } else {
+            Failure::Lost { cause, gone, new_is_unknown }
+        }
+    }
+
+    /// Changes a view's access in place, if that is all the change does and the guest can.
+    fn protect(&mut self, change: &Change<'_>) -> Option<Result<(), Failure>> {
+        let (old, new) = (change.alters_access_of()?, change.new?);
+        let view = self.shown.get_mut(&old.span.start().0)?;
+        let Err(cause) = self.guest.protect(view, &new)? else {
+            view.writable = new.writable;
+            return Some(Ok(()));
+        };
+        if !cause.is_in_doubt() || self.guest.unprotect(view).is_ok() {
+            return Some(Err(Failure::Unchanged(cause)));
+        }
+        self.unknown.extend(self.shown.remove(&old.span.start().0));
+        Some(Err(Failure::Lost { cause, gone: vec![old.span], new_is_unknown: false }))
+    }
+
+    /// The view that shows the byte at `offset`, that byte's position in its source, and how much of `wanted` it shows.
+    fn at(&self, offset: u64, wanted: usize) -> Result<(&View<G::Source>, u64, usize), Errno> {
+        let fault = Errno(libc::EFAULT);
+        let (start, view) = self.shown.range(..=offset).next_back().ok_or(fault)?;
+        let inside = offset.saturating_sub(*start);
+        let left = view.span.length().checked_sub(inside).filter(|left| *left > 0).ok_or(fault)?;
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(wanted);
+        Ok((view, view.position.saturating_add(inside), length))
+    }
+}
+
+impl<G: Steps> Backend for Stepwise<G> {
+    fn vmas_per_mapping(&self) -> u64 {
+        self.guest.vmas_per_mapping()
+    }
+
+    fn change(&mut self, change: &Change<'_>, notes: &mut Vec<String>) -> Result<(), Failure> {
+        if let Some(done) = self.protect(change) {
+            return done;
+        }
+        let mut wanted = Vec::new();
+        if let Some(new) = &change.new {
+            let (source, position) = self.guest.open(new).map_err(|errno| Failure::Unchanged(errno.into()))?;
+            wanted.push(View { span: new.span, source, position, writable: new.writable });
+        }
+        let mut done = Done::default();
+        for old in change.old {
+            match self.take(old.span, notes) {
+                Ok(view) => done.taken.extend(view),
+                Err(Failed { cause, unknown }) => {
+                    self.free_all(wanted, notes);
+                    done.gone.extend(unknown.then_some(old.span));
+                    return Err(self.undo(cause, done, notes));
+                }
+            }
+        }
+        for view in &done.taken {
+            wanted.extend(view.span.without(change.span).map(|piece| view.part(piece)));
+        }
+        let mut rest = wanted.into_iter();
+        let mut new = change.new.as_ref();
+        while let Some(view) = rest.next() {
+            let span = view.span;
+            if let Err(Failed { cause, unknown }) = self.give(view, new.take(), notes) {
+                self.free_all(rest, notes);
+                done.unknown.extend(unknown.then_some(span));
+                return Err(self.undo(cause, done, notes));
+            }
+            done.given.push(span);
+        }
+        self.free_all(done.taken, notes);
+        Ok(())
+    }
+
+    fn settle(&mut self, span: Span, notes: &mut Vec<String>) -> Result<(), Refusal> {
+        let unknown: Vec<Span> = self.unknown.iter().map(|view| view.span).filter(|view| view.overlaps(span)).collect();
+        let mut settled = Ok(());
+        for span in unknown {
+            if !self.unknown.iter().any(|view| view.span == span) {
+                continue; // settled with another of the same range
+            }
+            match self.guest.unmap(span) {
+                Ok(()) => self.settled(span, notes),
+                Err(cause) => settled = settled.and(Err(cause)),
+            }
+        }
+        settled
+    }
+
+    fn renew(&mut self, file: FileId) {
+        self.guest.renew(file);
+    }
+
+    fn unsettled(&self) -> u64 {
+        self.unknown.len() as u64
+    }
+
+    fn read(&self, offset: WindowOffset, buffer: &mut [u8]) -> Result<(), Errno> {
+        let mut rest = buffer;
+        let mut next = offset.0;
+        while !rest.is_empty() {
+            let (view, position, length) = self.at(next, rest.len())?;
+            let (piece, after) = rest.split_at_mut(length);
+            self.guest.read(&view.source, position, piece)?;
+            (rest, next) = (after, next.saturating_add(length as u64));
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: WindowOffset, data: &[u8]) -> Result<(), Errno> {
+        let mut rest = data;
+        let mut next = offset.0;
+        while !rest.is_empty() {
+            let (view, position, length) = self.at(next, rest.len())?;
+            let (piece, after) = rest.split_at(length);
+            self.guest.write(&view.source, position, piece)?;
+            (rest, next) = (after, next.saturating_add(length as u64));
+        }
+        Ok(())
+    }
+    // Nothing to close: what is still shown, or unknown, keeps its source for the life of the process.
+}
