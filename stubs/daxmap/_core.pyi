@@ -68,8 +68,8 @@ class RemoveResult:
 class DaxStats:
     """A mapper's counters at one moment.
 
-    When no call is under way,
-    `setup_count == remove_count + swept_count + leaked_count + lost_count + live_mappings`.
+    When no call is under way, `setup_count + split_count == remove_count + replaced_count + swept_count + leaked_count +
+    lost_count + live_mappings`.
 
     `DaxStats()` is all zeros.
     """
@@ -83,10 +83,16 @@ class DaxStats:
         """Bytes of the mappings set up."""
     @property
     def remove_count(self) -> int:
-        """Mappings removed, one by one or in a batch."""
+        """Mappings that left the book by any removal: one by one, in a batch, by a range."""
     @property
     def upgrade_count(self) -> int:
         """Read-only mappings made writable in place."""
+    @property
+    def replaced_count(self) -> int:
+        """Mappings that left the book because a new mapping took all of their range."""
+    @property
+    def split_count(self) -> int:
+        """Mappings that there are more because one was cut in the middle."""
     @property
     def swept_count(self) -> int:
         """Mappings taken away by `reset` and `drain_all`."""
@@ -95,7 +101,7 @@ class DaxStats:
         """Mappings that the guest would not give up at drain. Their host memory stays for the life of the process."""
     @property
     def lost_count(self) -> int:
-        """Mappings that a failed change left as holes."""
+        """Mappings that the guest lost by a change that failed, or of which it is unknown whether it lost them."""
     @property
     def live_mappings(self) -> int:
         """Mappings that are live."""
@@ -229,7 +235,14 @@ class DaxMapper:
         prefault: bool = False,
     ) -> Self: ...
     def setup_mapping(
-        self, fd: FileDescriptorLike, file_offset: int, window_offset: int, length: int, writable: bool
+        self,
+        fd: FileDescriptorLike,
+        file_offset: int,
+        window_offset: int,
+        length: int,
+        writable: bool,
+        *,
+        replace: bool = False,
     ) -> None:
         """Make a range of the window show a range of a file: FUSE_SETUPMAPPING.
 
@@ -243,13 +256,17 @@ class DaxMapper:
             window_offset: Start of the range in the window, in bytes, a multiple of `page_size`.
             length: Length in bytes, a multiple of `page_size`, not 0.
             writable: Whether the guest may store to the range.
+            replace: Take the place of whatever is mapped in the range (VIRTIO 1.3, file system device, "DAX Window"): a
+                mapping that lies in it goes, one that reaches out of it is cut, and its pieces go on showing what they
+                showed. In a host window that is one system call, so a guest that looks meanwhile finds the old or the
+                new. Under a hypervisor the old mappings are gone for a moment.
 
         Raises:
             OSError: In this order: ENODEV (drained), EPERM (forked child), EINVAL (not aligned, empty, outside the
                 window, past 2**63 - 1 in the file), EROFS (read-only mapper), EBADF (`fd` is not open), ENODEV (not a
-                regular file), EEXIST (overlaps a live mapping), ENOSPC (over the budget), what mmap(2) said (EACCES:
-                `fd` is not open for this access), EIO (the guest could not be shown it; or a failed upgrade lost the
-                range, which is a hole now, and counted in `lost_count`).
+                regular file, or one of hugetlbfs), EEXIST (overlaps a live mapping, without `replace`), ENOSPC (over the
+                budget), what mmap(2) said (EACCES: `fd` is not open for this access), EIO (the guest could not be shown
+                it; or the change failed on its way, and so did the way back: what was lost is counted in `lost_count`).
         """
     def remove_mapping(self, window_offset: int, length: int) -> None:
         """Remove one mapping: FUSE_REMOVEMAPPING with one entry.
@@ -260,7 +277,41 @@ class DaxMapper:
 
         Raises:
             OSError: In this order: ENODEV (drained), EPERM (forked child), ENOENT (no mapping starts there), EINVAL
-                (its length is another), EIO (the guest still has it, and it is kept).
+                (its length is another), EIO (the guest still has it, and it is kept; or it is unknown whether it has,
+                and then it is counted in `lost_count`, and asked for again by the next call that touches the range).
+        """
+    def remove_range(self, window_offset: int, length: int) -> None:
+        """Have a range show nothing, whatever lies in it: what FUSE_REMOVEMAPPING means on the wire.
+
+        Mappings in the range go, and those that reach out of it are cut: the pieces go on showing what they showed. In a
+        host window that is one system call. Where nothing is mapped, that is a success. One mapping that the guest will
+        not give up does not keep the others.
+
+        Args:
+            window_offset: Start of the range, in bytes, a multiple of `page_size`.
+            length: Length in bytes, a multiple of `page_size`, not 0.
+
+        Raises:
+            OSError: In this order: ENODEV (drained), EPERM (forked child), EINVAL (not aligned, empty, outside the
+                window), ENOSPC (a cut in the middle makes two mappings of one, and the budget is used up), EIO (as
+                `remove_mapping`).
+        """
+    def refresh(self, fd: FileDescriptorLike) -> int:
+        """Map every live mapping of a file again, in place, from this descriptor.
+
+        For a file that became another one underneath, with the same `st_dev` and `st_ino`: on overlayfs the first open
+        for writing copies a file up, and mappings made before go on showing the lower file, so that appended bytes never
+        come. Call it when such a file is first opened for writing.
+
+        Args:
+            fd: The file, open for reading, and for writing if one of its mappings is writable.
+
+        Returns:
+            How many mappings there were.
+
+        Raises:
+            OSError: In this order: ENODEV (drained), EPERM (forked child), EBADF (`fd` is not open), ENODEV (not a
+                regular file); each mapping is tried, and the first failure raised: what mmap(2) said, or EIO.
         """
     def remove_mappings(self, mappings: Iterable[tuple[int, int]]) -> RemoveResult:
         """Remove many mappings: FUSE_REMOVEMAPPING. Neighbours go in one system call.
@@ -344,6 +395,8 @@ class DaxMapper:
     @property
     def readonly(self) -> bool:
         """Whether writable mappings are refused."""
+    def __bool__(self) -> bool:
+        """True, live mappings or none."""
     def __len__(self) -> int:
         """The number of live mappings. Takes no lock."""
     def __iter__(self) -> Iterator[MappingInfo]:
