@@ -84,6 +84,14 @@ pub enum Error {
         /// Who said no, and why.
         cause: Refusal,
     },
+    /// The mapping was refused, and so was its undoing: it is unknown whether the guest sees it. What it may see is kept,
+    /// and the next call that touches the range settles it.
+    Unknown {
+        /// The range.
+        span: Span,
+        /// Who said no, and why.
+        cause: Refusal,
+    },
     /// A change failed on its way, and so did the way back. Mappings left the book: the guest has lost them, or it is
     /// unknown whether it has, and then what it may still see is kept.
     Lost {
@@ -163,7 +171,9 @@ impl Error {
             | Self::OutsideFile { .. }
             | Self::LengthDiffers { .. } => libc::EINVAL,
             Self::ReadOnlyMapper => libc::EROFS,
-            Self::MapFailed { cause, .. } | Self::UnmapRefused { cause, .. } => return cause.errno(),
+            Self::MapFailed { cause, .. } | Self::UnmapRefused { cause, .. } | Self::Unknown { cause, .. } => {
+                return cause.errno();
+            }
             Self::BadDescriptor { errno, .. } | Self::CopyFailed { errno, .. } | Self::NotReleased { errno } => {
                 return *errno;
             }
@@ -201,8 +211,14 @@ impl fmt::Display for Error {
             Self::Overlap { asked, live } => write!(f, "range {asked} overlaps the live mapping {live}"),
             Self::OverBudget { limit, unit } => write!(f, "the budget of {limit} {unit} is used up"),
             Self::MapFailed { span, cause } => write!(f, "mapping range {span}: {cause}"),
+            Self::Unknown { span, cause } => {
+                write!(
+                    f,
+                    "it is unknown whether the guest sees range {span}, since the undoing was refused too: {cause}"
+                )
+            }
             Self::Lost { span, cause } => {
-                write!(f, "the change of range {span} failed on its way, and so did the way back: {cause}")
+                write!(f, "range {span} is lost: its change failed on the way, and so did the way back: {cause}")
             }
             Self::OutOfControl { span, cause } => {
                 write!(f, "range {span} may show memory that is not the window's, so the mapper is closed: {cause}")
@@ -233,6 +249,7 @@ impl std::error::Error for Error {
         match self {
             Self::MapFailed { cause, .. }
             | Self::UnmapRefused { cause, .. }
+            | Self::Unknown { cause, .. }
             | Self::Lost { cause, .. }
             | Self::OutOfControl { cause, .. } => cause.source(),
             _ => None,

@@ -37,7 +37,7 @@ impl Mapper {
                     self.counters.set_up(span.length());
                     self.counters.departed(Departure::Lost, 1, span.length());
                 }
-                Err(Error::Lost { span, cause })
+                Err(if change.old.is_empty() { Error::Unknown { span, cause } } else { Error::Lost { span, cause } })
             }
             Err(Failure::OutOfControl(cause)) => {
                 self.take_out(open, span, change.old, Departure::Lost);

@@ -67,7 +67,9 @@ impl Mapper {
         let unsettled = open.backend.unsettled();
         let Open { book, backend, mut charge, mut notes } = open;
         if unsettled > 0 {
-            notes.push(format!("it is unknown whether the guest still sees {unsettled} ranges: their memory is kept"));
+            notes.push(format!(
+                "it is unknown what the guest sees in {unsettled} of the window's ranges: the memory is kept"
+            ));
         } else if book.len() == 0 {
             charge.set(0);
         }
