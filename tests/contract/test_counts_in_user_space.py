@@ -2,7 +2,6 @@
 
 import ctypes
 import logging
-import os
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from support.children import Body, Scenarios, name_of, run_in_child
 from support.files import HostFile
 from support.host import PAGE
 from support.pairs import SLOT
+from support.programs import TIMEOUT, with_support
 from support.rig import Rig
 
 MANY = 30_000
@@ -128,11 +128,16 @@ def test_a_mapping_takes_less_than_128_bytes_of_heap(tmp_path: Path) -> None:
 
 def instructions(valgrind: str, directory: Path, count: int) -> int:
     """User instructions of a process that makes so many pairs, as callgrind counts them."""
-    tests = Path(__file__).parent
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), *sys.path]), "PYTHONHASHSEED": "0"}
     instrument = [valgrind, "--tool=callgrind", f"--callgrind-out-file={directory / 'callgrind'}"]
     program = [sys.executable, "-m", "support.pairs", sys.executable, str(count)]
-    done = subprocess.run([*instrument, *program], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*instrument, *program],
+        env=with_support(PYTHONHASHSEED="0"),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=TIMEOUT,
+    )
     collected = re.search(r"Collected : (\d+)", done.stderr)
     assert collected, done.stderr
     return int(collected[1])

@@ -12,8 +12,8 @@ import pytest
 from daxmap.demo.kvm import Vm
 from daxmap.fuse import InitOut, reply
 from support.guest_requests import SLOT, answer, init_request, map_request
-
-ROOT = Path(__file__).parent.parent
+from support.paths import PROJECT
+from support.programs import TIMEOUT
 
 # The VMM that the text speaks of.
 VMM = """
@@ -43,7 +43,7 @@ server: Server
 
 
 def blocks(file: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", (PROJECT / file).read_text(), re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_wiring_type_checks(snippet: str, tmp_path: Path) -> None:
     program = tmp_path / "vmm.py"
     program.write_text(VMM + snippet)
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(program)]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, check=False, text=True, cwd=tmp_path, timeout=TIMEOUT)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -98,8 +98,8 @@ def test_wiring_runs(snippet: str) -> None:
 
 
 def test_tests_that_guard_the_promises_are_there() -> None:
-    named = re.findall(r"`((?:tests|rust)/[\w./-]+)(?:::(\w+))?`", (ROOT / "SAFETY.md").read_text())
+    named = re.findall(r"`((?:tests|rust)/[\w./-]+)(?:::(\w+))?`", (PROJECT / "SAFETY.md").read_text())
     assert len(named) > 20
     for path, test in named:
-        assert (ROOT / path).exists(), path
-        assert not test or f"def {test}(" in (ROOT / path).read_text(), (path, test)
+        assert (PROJECT / path).exists(), path
+        assert not test or f"def {test}(" in (PROJECT / path).read_text(), (path, test)

@@ -18,6 +18,7 @@ from daxmap.demo import run, story
 from daxmap.demo.choice import GUESTS, Choice
 from daxmap.demo.kvm import Vm
 from daxmap.demo.machine import AccessRefusedError, HostGuest
+from support.programs import TIMEOUT
 
 BASE = 2 << 20
 SIZE = 4 << 20
@@ -85,6 +86,7 @@ def test_demo_prints_one_json_object_and_leaves_nothing_behind(kind: str, tmp_pa
         [sys.executable, "-m", "daxmap", "demo", "--json", "--guest", kind],
         capture_output=True,
         check=True,
+        timeout=TIMEOUT,
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )
     assert done.stderr == b""
@@ -253,7 +255,11 @@ def test_reader_that_leaves_is_no_traceback() -> None:
     os.close(read_end)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "daxmap", "demo"], stdout=write_end, stderr=subprocess.PIPE, check=False
+            [sys.executable, "-m", "daxmap", "demo"],
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=TIMEOUT,
         )
     finally:
         os.close(write_end)

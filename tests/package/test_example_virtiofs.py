@@ -25,6 +25,7 @@ from daxmap.fuse import (
     request,
 )
 from guest_session import SIZES, WINDOW, Load, Request, Step, Store
+from support.programs import TIMEOUT
 from virtiofs_dispatcher import Device, replay
 
 BASE = 4 << 30
@@ -131,6 +132,7 @@ def test_program_runs(tmp_path: Path) -> None:
         capture_output=True,
         check=True,
         text=True,
+        timeout=TIMEOUT,
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )
     assert done.stderr == ""

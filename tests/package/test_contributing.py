@@ -1,12 +1,12 @@
 """The code in CONTRIBUTING.md works, and what it names is there."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+from support.paths import PROJECT
+
+TEXT = (PROJECT / "CONTRIBUTING.md").read_text()
 
 
 def block(language: str) -> str:
@@ -23,16 +23,16 @@ def test_python_backend_works(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_rust_hypervisor_is_that_of_the_rust_tests() -> None:
-    assert block("rust") in (ROOT / "rust/daxmap-core/tests/own_hypervisor.rs").read_text()
+    assert block("rust") in (PROJECT / "rust/daxmap-core/tests/own_hypervisor.rs").read_text()
 
 
 def test_files_it_names_are_there() -> None:
     named = set(re.findall(r"`((?:rust|python|stubs|tests)/[\w./-]+)`|\]\(([\w./-]+)\)", TEXT))
     paths = {path for pair in named for path in pair if path}
     assert len(paths) > 10
-    assert {path for path in paths if not (ROOT / path).exists()} == set()
+    assert {path for path in paths if not (PROJECT / path).exists()} == set()
 
 
 def test_make_targets_it_names_are_there() -> None:
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE)
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXT, flags=re.MULTILINE)) <= set(targets)

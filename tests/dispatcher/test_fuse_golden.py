@@ -21,6 +21,7 @@ from daxmap.fuse import (
     RemoveMapping,
     SetupMapping,
 )
+from support.programs import TIMEOUT
 
 HEADER = Path("/usr/include/linux/fuse.h")
 
@@ -105,8 +106,8 @@ def golden() -> dict[str, Any]:
         pytest.skip(f"the wire is NOT checked against the kernel's header: gcc or {HEADER} is missing")
     with tempfile.TemporaryDirectory() as directory:
         program = Path(directory, "golden")
-        subprocess.run([compiler, "-x", "c", "-", "-o", program], input=PROGRAM.encode(), check=True)
-        values: dict[str, Any] = json.loads(subprocess.check_output([program]))
+        subprocess.run([compiler, "-x", "c", "-", "-o", program], input=PROGRAM.encode(), check=True, timeout=TIMEOUT)
+        values: dict[str, Any] = json.loads(subprocess.check_output([program], timeout=TIMEOUT))
     return {name: bytes.fromhex(value) if isinstance(value, str) else value for name, value in values.items()}
 
 

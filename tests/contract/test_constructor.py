@@ -18,7 +18,7 @@ from daxmap import (
     RemoveResult,
 )
 from daxmap.demo.kvm import Vm
-from hvf.rig import stand_in
+from hvf.standin import stand_in
 from support.host import HOLE, PAGE, peek, vmas
 from support.recording import RecordingBackend, RecordingHypervisor
 from support.rig import Rig
@@ -70,7 +70,7 @@ def make_backend(request: pytest.FixtureRequest) -> MakeBackend:
         vm: Vm = request.getfixturevalue("vm")
         return lambda: KvmBackend(vm.fd, 1)
     if request.param == "hvf":
-        framework = stand_in()[0].path
+        framework = stand_in().path
         return lambda: HvfBackend(framework=framework)
     makers: dict[str, MakeBackend] = {
         "host-window": HostWindowBackend,

@@ -1,6 +1,6 @@
 """Random walks over each backend, with faults in any of its calls and changes to the files in between.
 
-For more of them: DAXMAP_MODEL_WALKS=5000 pytest tests/test_model.py.
+For more of them: DAXMAP_MODEL_WALKS=5000 pytest tests/contract/test_model.py.
 """
 
 from collections.abc import Sequence

@@ -18,6 +18,7 @@ import pytest
 from daxmap import DaxMapper, HostWindowBackend
 from support.children import run_in_child
 from support.host import PAGE
+from support.programs import TIMEOUT
 from support.rig import Rig, Subject
 from support.rigs import HostWindowRig
 
@@ -217,8 +218,8 @@ def test_release_in_a_child_is_refused(rig: Rig) -> None:
 
 
 def test_program_started_by_the_vmm_makes_it_no_child(subject: Subject) -> None:
-    subprocess.run([sys.executable, "-c", ""], check=True)
-    subprocess.run([sys.executable, "-c", ""], check=True, preexec_fn=lambda: None)
+    subprocess.run([sys.executable, "-c", ""], check=True, timeout=TIMEOUT)
+    subprocess.run([sys.executable, "-c", ""], check=True, timeout=TIMEOUT, preexec_fn=lambda: None)
     os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
     subject.map(subject.rig.files[0], 16 * PAGE)
     subject.agree()

@@ -11,8 +11,10 @@ import pytest
 
 from daxmap.demo import guest
 from daxmap.demo.kvm import Vm
+from support.paths import PROJECT
+from support.programs import TIMEOUT
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = PROJECT / "examples"
 NAMES = ["kvm_vmm", "unicorn_vmm"]
 
 
@@ -49,6 +51,7 @@ def test_example_succeeds_and_leaves_nothing_behind(name: str, tmp_path: Path) -
         capture_output=True,
         text=True,
         check=False,
+        timeout=TIMEOUT,
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -74,7 +77,11 @@ def test_kvm_example_without_kvm_says_so(tmp_path: Path, capsys: pytest.CaptureF
 def test_unicorn_example_without_unicorn_says_how_to_get_it() -> None:
     code = "import runpy, sys; sys.modules['unicorn'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
     done = subprocess.run(
-        [sys.executable, "-c", code, EXAMPLES / "unicorn_vmm.py"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, EXAMPLES / "unicorn_vmm.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "pip install 'daxmap[demo]'" in done.stderr

@@ -1,7 +1,6 @@
 """Mappers and hypervisors that hold each other, that are dropped, and that the interpreter's end finds alive."""
 
 import gc
-import os
 import subprocess
 import sys
 import weakref
@@ -13,9 +12,8 @@ import pytest
 from daxmap import DaxMapper, HypervisorBackend
 from support.files import HostFile
 from support.host import PAGE, vmas
+from support.programs import TIMEOUT, with_support
 from support.recording import BASE, RECORDERS, SIZE, AnyRecorder, Fault, RecordingHypervisor
-
-TESTS = Path(__file__).parent
 
 
 @pytest.fixture(params=RECORDERS, ids=lambda kind: kind.__name__)
@@ -158,9 +156,10 @@ def test_interpreter_that_ends_with_a_global_mapper_does_not_crash(
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, kind.__name__, tmp_path / "file", *wishes],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
+        env=with_support(),
         capture_output=True,
         check=False,
+        timeout=TIMEOUT,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     if "drain" in wishes:

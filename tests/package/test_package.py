@@ -13,7 +13,8 @@ import pytest
 
 import daxmap
 from daxmap import _core
-from support.wheel import PROJECT, Outside, build
+from support.paths import PROJECT
+from support.wheel import Outside, build
 
 STUB = PROJECT / "stubs" / "daxmap" / "_core.pyi"
 INFO = f"daxmap-{daxmap.__version__}.dist-info"
