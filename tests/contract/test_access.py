@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from daxmap import DaxMapper
 from support.host import PAGE
 from support.rig import WINDOW_SIZE, Rig, Subject, fields
 
@@ -179,42 +178,10 @@ def test_write_takes_any_buffer(subject: Subject, base: int, buffer: Callable[[]
     assert content(subject, 3, 8) == b"abcdefgh"
 
 
-@pytest.mark.parametrize("data", [None, 7, 1.5, "text", [1, 2], (1, 2)])
-def test_write_of_what_is_no_buffer(subject: Subject, base: int, data: object) -> None:
-    with subject.untouched(), pytest.raises(TypeError):
-        subject.mapper.write(base + START, data)  # type: ignore[arg-type]
-
-
 @pytest.mark.usefixtures("needs_copies")
 def test_write_from_the_window_itself(subject: Subject, base: int) -> None:
     subject.mapper.write(base + START, subject.mapper.read(base + START + PAGE, PAGE))
     assert content(subject, 0, PAGE) == content(subject, PAGE, PAGE)
-
-
-BAD_NUMBERS: list[tuple[object, type[Exception]]] = [
-    (-1, OverflowError),
-    (2**64, OverflowError),
-    (1.0, TypeError),
-    (None, TypeError),
-    ("1", TypeError),
-]
-
-
-CALLS_WITH_A_NUMBER: list[Callable[[DaxMapper, Any], object]] = [
-    lambda mapper, number: mapper.read(number, 1),
-    lambda mapper, number: mapper.read(mapper.base, number),
-    lambda mapper, number: mapper.write(number, b"x"),
-    lambda mapper, number: mapper.lookup(number),
-]
-
-
-@pytest.mark.parametrize("call", CALLS_WITH_A_NUMBER)
-@pytest.mark.parametrize(("number", "error"), BAD_NUMBERS)
-def test_addresses_and_lengths_that_are_no_numbers(
-    subject: Subject, call: Callable[[DaxMapper, Any], object], number: object, error: type[Exception]
-) -> None:
-    with subject.untouched(), pytest.raises(error):
-        call(subject.mapper, number)
 
 
 def test_lookup_knows_the_owner_of_every_byte(subject: Subject) -> None:

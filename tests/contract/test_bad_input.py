@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import math
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -24,73 +23,12 @@ CLOSED = 500
 def subject(rig: Rig) -> Subject:
     """A mapper with a read-only and a writable mapping, which must survive everything."""
     subject = rig.open()
-    subject.map(rig.file(), 0, 2 * PAGE)
-    subject.map(rig.file(), 4 * PAGE, 2 * PAGE, writable=True)
+    subject.occupy()
     return subject
 
 
 def setup(subject: Subject, fd: object, *, writable: bool = False) -> None:
     subject.mapper.setup_mapping(fd, 0, FREE, PAGE, writable)  # type: ignore[arg-type]
-
-
-# Numbers.
-
-NUMBERS = ["file_offset", "window_offset", "length"]
-WRONG_TYPES = [1.0, math.nan, None, "4096", b"\0", [0], (0,), 1j, object()]
-OUT_OF_RANGE = [-1, -PAGE, -(2**63), -(2**200), 2**64, 2**64 + PAGE, 2**200]
-
-
-@pytest.mark.parametrize("name", [*NUMBERS, "fd"])
-@pytest.mark.parametrize("value", WRONG_TYPES, ids=repr)
-def test_setup_with_a_value_of_another_type(subject: Subject, name: str, value: object) -> None:
-    arguments: dict[str, Any] = {"fd": subject.rig.files[0].fd, "file_offset": 0, "window_offset": FREE, "length": PAGE}
-    arguments[name] = value
-    with subject.untouched(), pytest.raises(TypeError):
-        subject.mapper.setup_mapping(**arguments, writable=False)
-
-
-@pytest.mark.parametrize("name", NUMBERS)
-@pytest.mark.parametrize("value", OUT_OF_RANGE)
-def test_setup_with_a_number_outside_64_bits(subject: Subject, name: str, value: int) -> None:
-    arguments: dict[str, Any] = {"fd": subject.rig.files[0].fd, "file_offset": 0, "window_offset": FREE, "length": PAGE}
-    arguments[name] = value
-    with subject.untouched(), pytest.raises(OverflowError):
-        subject.mapper.setup_mapping(**arguments, writable=False)
-
-
-@pytest.mark.parametrize("value", [None, 1, 0, "yes", 1.0])
-def test_setup_with_an_access_that_is_no_bool(subject: Subject, value: object) -> None:
-    with subject.untouched(), pytest.raises(TypeError):
-        subject.mapper.setup_mapping(subject.rig.files[0].fd, 0, FREE, PAGE, value)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("value", WRONG_TYPES, ids=repr)
-def test_remove_with_a_value_of_another_type(subject: Subject, value: Any) -> None:  # noqa: ANN401
-    for arguments in ((value, PAGE), (0, value)):
-        with subject.untouched(), pytest.raises(TypeError):
-            subject.mapper.remove_mapping(*arguments)
-
-
-@pytest.mark.parametrize("value", OUT_OF_RANGE)
-def test_remove_with_a_number_outside_64_bits(subject: Subject, value: int) -> None:
-    for arguments in ((value, PAGE), (0, value)):
-        with subject.untouched(), pytest.raises(OverflowError):
-            subject.mapper.remove_mapping(*arguments)
-
-
-def test_wrong_numbers_of_arguments(subject: Subject) -> None:
-    calls: list[Callable[[Any], object]] = [
-        lambda mapper: mapper.setup_mapping(0, 0, 0, 0),
-        lambda mapper: mapper.setup_mapping(0, 0, 0, 0, False, 0),  # noqa: FBT003
-        lambda mapper: mapper.setup_mapping(0, 0, 0, 0, write=False),
-        lambda mapper: mapper.remove_mapping(0),
-        lambda mapper: mapper.remove_mappings(),
-        lambda mapper: mapper.reset(0),
-        lambda mapper: mapper.drain_all(0),
-    ]
-    for call in calls:
-        with subject.untouched(), pytest.raises(TypeError):
-            call(subject.mapper)
 
 
 RANGES: list[tuple[int, int, int]] = [
@@ -217,58 +155,6 @@ def test_descriptor_that_is_not_open(subject: Subject, fd: int) -> None:
     with subject.refused(errno.EBADF) as caught:
         setup(subject, fd)
     assert str(fd) in str(caught.value)
-
-
-@pytest.mark.parametrize("fd", [2**64, -(2**64), 2**200])
-def test_descriptor_outside_64_bits(subject: Subject, fd: int) -> None:
-    with subject.untouched(), pytest.raises(OverflowError):
-        setup(subject, fd)
-
-
-def test_closed_file_object(subject: Subject) -> None:
-    with subject.rig.files[0].path.open("rb") as file:
-        pass
-    with subject.untouched(), pytest.raises(ValueError, match="closed"):
-        setup(subject, file)
-
-
-class Descriptor:
-    """Something with a fileno()."""
-
-    def __init__(self, answer: Callable[[], object]) -> None:
-        self.fileno = answer
-
-
-class AskedError(Exception):
-    pass
-
-
-def asked() -> object:
-    raise AskedError
-
-
-@pytest.mark.parametrize("answer", [lambda: None, lambda: 1.0, lambda: "3", lambda: b"3"])
-def test_fileno_that_is_no_int(subject: Subject, answer: Callable[[], object]) -> None:
-    with subject.untouched(), pytest.raises(TypeError):
-        setup(subject, Descriptor(answer))
-
-
-def test_what_fileno_raises_passes_through(subject: Subject) -> None:
-    with subject.untouched(), pytest.raises(AskedError):
-        setup(subject, Descriptor(asked))
-
-
-def test_fileno_may_use_the_mapper(subject: Subject) -> None:
-    file = subject.rig.files[0]
-
-    def answer() -> int:
-        subject.map(file, FREE + PAGE)
-        return file.fd
-
-    setup(subject, Descriptor(answer))
-    subject.remove(FREE + PAGE)
-    subject.mapper.remove_mapping(FREE, PAGE)
-    subject.agree()
 
 
 @pytest.mark.parametrize(

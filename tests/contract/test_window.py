@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-from collections.abc import Iterator
 from errno import EBUSY
 from pathlib import Path
 
@@ -14,12 +13,6 @@ from support.rigs import HostWindowRig, address_of
 
 BASE = 1 << 32
 SIZE = 4 << 20
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[HostWindowRig]:
-    with HostWindowRig(tmp_path) as rig:
-        yield rig
 
 
 def all_holes(start: int, size: int = SIZE) -> bool:
@@ -63,15 +56,15 @@ def test_reservation_takes_no_swap() -> None:
     backend.release()
 
 
-def test_window_is_its_own(rig: HostWindowRig) -> None:
-    windows = [rig.open(SIZE) for _ in range(8)]
+def test_window_is_its_own(plain_rig: HostWindowRig) -> None:
+    windows = [plain_rig.open(SIZE) for _ in range(8)]
     starts = sorted(address_of(window.mapper) for window in windows)
     assert all(low + SIZE <= high for low, high in itertools.pairwise(starts))
 
 
-def test_address_stays_when_the_mapper_is_drained(rig: HostWindowRig) -> None:
-    subject = rig.open(SIZE)
-    subject.map(rig.file(), 0)
+def test_address_stays_when_the_mapper_is_drained(plain_rig: HostWindowRig) -> None:
+    subject = plain_rig.open(SIZE)
+    subject.map(plain_rig.file(), 0)
     address = address_of(subject.mapper)
     subject.mapper.reset()
     assert address_of(subject.mapper) == address
@@ -81,8 +74,8 @@ def test_address_stays_when_the_mapper_is_drained(rig: HostWindowRig) -> None:
     assert all_holes(address)
 
 
-def test_reservation_outlives_drain_and_drop_until_release(rig: HostWindowRig) -> None:
-    file = rig.file()
+def test_reservation_outlives_drain_and_drop_until_release(plain_rig: HostWindowRig) -> None:
+    file = plain_rig.file()
     backend = HostWindowBackend()
     with DaxMapper(BASE, SIZE, backend) as mapper:
         mapper.setup_mapping(file.fd, 0, PAGE, PAGE, writable=True)
