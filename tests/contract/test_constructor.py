@@ -19,13 +19,13 @@ from daxmap import (
 )
 from daxmap.demo.kvm import Vm
 from hvf.standin import stand_in
+from support.guests import open_vm
 from support.host import HOLE, PAGE, peek, vmas
 from support.recording import RecordingBackend, RecordingHypervisor
 from support.rig import Rig
 
 BASE = 1 << 32
 SIZE = 4 << 20
-RAM_SIZE = 2 << 20
 AnyBackend = HostWindowBackend | KvmBackend | HypervisorBackend | HvfBackend | RecordingBackend
 MakeBackend = Callable[[], AnyBackend]
 WINDOWS = ["host-window", "kvm"]
@@ -56,11 +56,7 @@ def use(backend: AnyBackend) -> None:
 
 @pytest.fixture
 def vm() -> Iterator[Vm]:
-    try:
-        machine = Vm(RAM_SIZE)
-    except OSError as error:
-        pytest.skip(f"KVM cannot be used: {error}")
-    with machine:
+    with open_vm() as machine:
         yield machine
 
 

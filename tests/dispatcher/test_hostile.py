@@ -38,14 +38,6 @@ def file() -> Iterator[io.BufferedRandom]:
 
 
 @pytest.fixture
-def mapper() -> Iterator[DaxMapper]:
-    backend = HostWindowBackend()
-    with DaxMapper(0, SIZE, backend) as mapper:
-        yield mapper
-    backend.release()
-
-
-@pytest.fixture
 def dispatcher(mapper: DaxMapper, file: io.FileIO) -> Iterator[DaxDispatcher]:
     """Of a share with two mappings, for requests that may do nothing: the resolver is not asked, no mapping changes."""
     asked = []

@@ -3,15 +3,14 @@
 import mmap
 import struct
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daxmap import DaxDispatcher, DaxMapper, HostWindowBackend
+from daxmap import DaxDispatcher, DaxMapper
 from daxmap.fuse import (
     FUSE_ATTR_DAX,
     FUSE_DESTROY,
@@ -30,14 +29,6 @@ ASYNC_READ = 1 << 0
 SECURITY_CTX = 1 << 32
 ALIGNMENT = mmap.PAGESIZE.bit_length() - 1
 Policy = Literal["always", "inode", "never"]
-
-
-@pytest.fixture(scope="module")
-def mapper() -> Iterator[DaxMapper]:
-    backend = HostWindowBackend()
-    with DaxMapper(0, 8 * SLOT, backend) as mapper:
-        yield mapper
-    backend.release()
 
 
 def make(mapper: DaxMapper | None, dax: Policy = "always") -> DaxDispatcher:
@@ -153,6 +144,7 @@ def test_messages_may_be_any_buffer_in_one_piece(mapper: DaxMapper) -> None:
         assert make(mapper).negotiate(asked, own) == expected
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=120) | st.binary(max_size=64).map(lambda body: request(FUSE_INIT, body, unique=1)),
     st.integers(8, 80),

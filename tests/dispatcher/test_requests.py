@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from daxmap import FUSE_NO_FH, DaxDispatcher, DaxMapper, HostWindowBackend
+from daxmap import FUSE_NO_FH, DaxDispatcher, DaxMapper
 from daxmap.fuse import FUSE_DESTROY, request
 from support.guest_requests import (
     READ_WRITE,
@@ -41,14 +41,6 @@ def path(tmp_path: Path) -> Path:
 def file(path: Path) -> Iterator[io.FileIO]:
     with io.FileIO(path, "r+") as file:
         yield file
-
-
-@pytest.fixture
-def mapper() -> Iterator[DaxMapper]:
-    backend = HostWindowBackend()
-    with DaxMapper(0, SIZE, backend) as mapper:
-        yield mapper
-    backend.release()
 
 
 @pytest.fixture

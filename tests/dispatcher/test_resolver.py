@@ -3,24 +3,16 @@
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from daxmap import DaxDispatcher, DaxMapper, HostWindowBackend
+from daxmap import DaxDispatcher, DaxMapper
 from daxmap.protocols import Resolver
-from support.guest_requests import SLOT, Opened, answer, map_request
+from support.guest_requests import Opened, answer, map_request
 
 NODE = 5
-
-
-@pytest.fixture
-def mapper() -> Iterator[DaxMapper]:
-    backend = HostWindowBackend()
-    with DaxMapper(0, 8 * SLOT, backend) as mapper:
-        yield mapper
-    backend.release()
 
 
 def raising(error: BaseException) -> Resolver:

@@ -11,7 +11,6 @@ import pytest
 from daxmap import DaxMapper, HypervisorBackend, KvmBackend
 from daxmap.demo import guest
 from daxmap.demo.exits import Exit, Halted, Stopped
-from daxmap.demo.kvm import Vm
 from support.guests import (
     BASE,
     FILE_SIZE,
@@ -23,6 +22,7 @@ from support.guests import (
     is_refusal,
     make_file,
     map_file,
+    open_vm,
     word,
 )
 
@@ -37,11 +37,7 @@ Made = tuple[Machine, KvmBackend | HypervisorBackend]
 
 
 def make_kvm() -> Iterator[Made]:
-    try:
-        machine = Vm(RAM_SIZE)
-    except OSError as error:
-        pytest.skip(f"KVM cannot be used: {error}")
-    with machine:
+    with open_vm() as machine:
         yield machine, KvmBackend(machine.fd, 1)
 
 

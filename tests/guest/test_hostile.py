@@ -31,16 +31,6 @@ SECRET = 0x5EC2_E75E
 
 
 @pytest.fixture
-def vm() -> Iterator[Vm]:
-    try:
-        machine = Vm(2 << 20)
-    except OSError as error:
-        pytest.skip(f"KVM cannot be used: {error}")
-    with machine:
-        yield machine
-
-
-@pytest.fixture
 def mapper(vm: Vm) -> Iterator[DaxMapper]:
     with DaxMapper(BASE, SIZE, KvmBackend(vm.fd, 1)) as mapper:
         yield mapper

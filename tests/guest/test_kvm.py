@@ -11,26 +11,18 @@ import pytest
 from daxmap import DaxMapper, KvmBackend
 from daxmap.demo import guest
 from daxmap.demo.kvm import Halted, Vm
-from support.guests import BASE, FILE_SIZE, MARK, PAGE, RAM_SIZE, SIZE, checksum, is_refusal, make_file, map_file
-
-
-def open_vm() -> Vm:
-    try:
-        return Vm(RAM_SIZE)
-    except OSError as error:
-        pytest.skip(f"KVM cannot be used: {error}")
-
-
-@pytest.fixture
-def vm() -> Iterator[Vm]:
-    with open_vm() as machine:
-        yield machine
-
-
-@pytest.fixture
-def mapper(vm: Vm) -> Iterator[DaxMapper]:
-    with DaxMapper(BASE, SIZE, KvmBackend(vm.fd, 1)) as mapper:
-        yield mapper
+from support.guests import (
+    BASE,
+    FILE_SIZE,
+    MARK,
+    PAGE,
+    SIZE,
+    checksum,
+    is_refusal,
+    make_file,
+    map_file,
+    open_vm,
+)
 
 
 def open_files(kind: str) -> int:

@@ -77,16 +77,6 @@ class Running:
         return int.from_bytes(os.pread(self._beats, 4, 0), "little")
 
 
-@pytest.fixture
-def vm() -> Iterator[Vm]:
-    try:
-        machine = Vm(2 << 20)
-    except OSError as error:
-        pytest.skip(f"KVM cannot be used: {error}")
-    with machine:
-        yield machine
-
-
 @contextmanager
 def running(vm: Vm, mapper: DaxMapper, directory: Path) -> Iterator[Running]:
     guest = Running(vm, mapper, directory)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from ctypes import c_size_t, c_void_p
 from dataclasses import dataclass
 from errno import EACCES, EFAULT, EIO, EPERM, EROFS
-from pathlib import Path
 
 import pytest
 
@@ -36,16 +35,8 @@ def hypervisor(request: pytest.FixtureRequest) -> RecordingHypervisor:
 
 
 @pytest.fixture
-def mapper(hypervisor: RecordingHypervisor) -> Iterator[DaxMapper]:
-    with hypervisor.mapper() as mapper:
-        yield mapper
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[HostFile]:
-    file = HostFile(tmp_path / "file", 4)
-    yield file
-    file.close()
+def recorder(hypervisor: RecordingHypervisor) -> RecordingHypervisor:
+    return hypervisor
 
 
 @pytest.fixture

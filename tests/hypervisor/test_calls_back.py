@@ -3,17 +3,16 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from errno import EDEADLK, EEXIST, ENOENT
-from pathlib import Path
 
 import pytest
 
 from daxmap import DaxMapper
 from support.files import HostFile
 from support.host import PAGE
-from support.recording import BASE, RECORDERS, AnyRecorder, Fault, check_books
+from support.recording import BASE, AnyRecorder, Fault, check_books
 from support.records import recording
 
 PATIENCE = 30
@@ -32,25 +31,6 @@ OWN_CALLS: dict[str, Callable[[DaxMapper, int], object]] = {
     "lookup": lambda mapper, _: mapper.lookup(0),
     "iter": lambda mapper, _: list(mapper),
 }
-
-
-@pytest.fixture(params=RECORDERS, ids=lambda kind: kind.__name__)
-def recorder(request: pytest.FixtureRequest) -> AnyRecorder:
-    recorder: AnyRecorder = request.param()
-    return recorder
-
-
-@pytest.fixture
-def mapper(recorder: AnyRecorder) -> Iterator[DaxMapper]:
-    with recorder.mapper() as mapper:
-        yield mapper
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[HostFile]:
-    file = HostFile(tmp_path / "file", 4)
-    yield file
-    file.close()
 
 
 @pytest.mark.parametrize("name", OWN_CALLS)

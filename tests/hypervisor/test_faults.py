@@ -9,7 +9,7 @@ import pytest
 
 from support.files import HostFile
 from support.host import LIBC, PAGE, peek, vmas
-from support.recording import BASE, RECORDERS, AnyRecorder, Fault, RecordingHypervisor, check_books
+from support.recording import BASE, AnyRecorder, Fault, RecordingHypervisor, check_books
 
 REFUSALS = {
     "value": Fault(returns=5),
@@ -20,13 +20,6 @@ LATE_REFUSALS = {
     "late exception": Fault(raises=RuntimeError("no"), works_first=True),
     "late urgent exception": Fault(raises=KeyboardInterrupt(), works_first=True),
 }
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostFile]:
-    file = HostFile(tmp_path_factory.mktemp("files") / "file", 4)
-    yield file
-    file.close()
 
 
 class Run:
@@ -135,12 +128,6 @@ def run(kind: type[AnyRecorder], faults: dict[int, Fault], file: HostFile) -> li
         error.add_note(f"faults at {sorted(faults)} of the calls {recorder.names}")
         raise
     return recorder.names
-
-
-@pytest.fixture(params=RECORDERS, ids=lambda kind: kind.__name__)
-def kind(request: pytest.FixtureRequest) -> type[AnyRecorder]:
-    kind: type[AnyRecorder] = request.param
-    return kind
 
 
 def test_run_without_faults_uses_every_method(kind: type[AnyRecorder], file: HostFile) -> None:

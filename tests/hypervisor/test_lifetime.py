@@ -4,7 +4,7 @@ import gc
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,21 +13,7 @@ from daxmap import DaxMapper, HypervisorBackend
 from support.files import HostFile
 from support.host import PAGE, vmas
 from support.programs import TIMEOUT, with_support
-from support.recording import BASE, RECORDERS, SIZE, AnyRecorder, Fault, RecordingHypervisor
-
-
-@pytest.fixture(params=RECORDERS, ids=lambda kind: kind.__name__)
-def kind(request: pytest.FixtureRequest) -> type[AnyRecorder]:
-    """A class, since a fixture holds on to its value."""
-    kind: type[AnyRecorder] = request.param
-    return kind
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[HostFile]:
-    file = HostFile(tmp_path / "file", 4)
-    yield file
-    file.close()
+from support.recording import BASE, SIZE, AnyRecorder, Fault, RecordingHypervisor
 
 
 def is_mapped(file: HostFile) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from errno import EACCES, EIO, ENOSPC
-from pathlib import Path
 
 import pytest
 
@@ -35,25 +34,6 @@ REMOVALS: dict[str, Callable[[DaxMapper], object]] = {
     "remove_mappings": lambda mapper: mapper.remove_mappings([(0, PAGE), (PAGE, PAGE)]),
     "reset": DaxMapper.reset,
 }
-
-
-@pytest.fixture(params=RECORDERS, ids=lambda kind: kind.__name__)
-def recorder(request: pytest.FixtureRequest) -> AnyRecorder:
-    recorder: AnyRecorder = request.param()
-    return recorder
-
-
-@pytest.fixture
-def mapper(recorder: AnyRecorder) -> Iterator[DaxMapper]:
-    with recorder.mapper() as mapper:
-        yield mapper
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[HostFile]:
-    file = HostFile(tmp_path / "file", 4)
-    yield file
-    file.close()
 
 
 @contextmanager

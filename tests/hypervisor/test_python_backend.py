@@ -1,9 +1,7 @@
 """A Python object as the whole backend: what it is asked for."""
 
 import os
-from collections.abc import Iterator
 from errno import ENOSPC, ENOTSUP
-from pathlib import Path
 
 import pytest
 
@@ -29,16 +27,8 @@ def backend(request: pytest.FixtureRequest) -> RecordingBackend:
 
 
 @pytest.fixture
-def mapper(backend: RecordingBackend) -> Iterator[DaxMapper]:
-    with backend.mapper() as mapper:
-        yield mapper
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[HostFile]:
-    file = HostFile(tmp_path / "file", 4)
-    yield file
-    file.close()
+def recorder(backend: RecordingBackend) -> RecordingBackend:
+    return backend
 
 
 def test_backend_is_given_file_and_window_offset(backend: RecordingBackend, mapper: DaxMapper, file: HostFile) -> None:

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from daxmap import DaxMapper, HostWindowBackend
+from daxmap import DaxMapper
 from daxmap.cli import main
 from daxmap.demo import run, story
 from daxmap.demo.choice import GUESTS, Choice
-from daxmap.demo.kvm import Vm
 from daxmap.demo.machine import AccessRefusedError, HostGuest
+from support.guests import open_vm
 from support.programs import TIMEOUT
+from support.windows import host_window
 
 BASE = 2 << 20
 SIZE = 4 << 20
@@ -28,10 +29,7 @@ STEPS = ["place", "map", "copy", "refuse", "upgrade", "remove", "balance"]
 def check_available(kind: str) -> None:
     """Skips the test where a kind of guest cannot be had."""
     if kind == "kvm":
-        try:
-            Vm(BASE).close()
-        except OSError as error:
-            pytest.skip(f"KVM cannot be used: {error}")
+        open_vm().close()
     elif kind == "unicorn":
         pytest.importorskip("unicorn", reason="unicorn is not installed", exc_type=ImportError)
 
@@ -64,10 +62,8 @@ def no_unicorn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mapper() -> Iterator[DaxMapper]:
-    backend = HostWindowBackend()
-    with DaxMapper(BASE, SIZE, backend) as mapper:
+    with host_window(BASE, SIZE) as mapper:
         yield mapper
-    backend.release()
 
 
 def assert_success(report: dict[str, Any], guest: str) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from daxmap.demo.kvm import Vm
 from daxmap.fuse import InitOut, reply
 from support.guest_requests import SLOT, answer, init_request, map_request
+from support.guests import open_vm
 from support.paths import PROJECT
 from support.programs import TIMEOUT
 
@@ -74,12 +74,8 @@ def test_wiring_type_checks(snippet: str, tmp_path: Path) -> None:
 
 
 def test_wiring_runs(snippet: str) -> None:
-    try:
-        machine = Vm(2 << 20)
-    except OSError as error:
-        pytest.skip(f"KVM cannot be used: {error}")
     own = reply(1, InitOut(7, 38).build())
-    with machine as vm, tempfile.NamedTemporaryFile() as file:
+    with open_vm() as vm, tempfile.NamedTemporaryFile() as file:
         file.write(b"content")
         file.flush()
         names: dict[str, object] = {}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import guest_session
 import virtiofs_dispatcher
-from daxmap import FUSE_NO_FH, DaxMapper, HostWindowBackend
+from daxmap import FUSE_NO_FH, DaxMapper
 from daxmap.fuse import (
     FUSE_ATTR_DAX,
     FUSE_DESTROY,
@@ -26,6 +26,7 @@ from daxmap.fuse import (
 )
 from guest_session import SIZES, WINDOW, Load, Request, Step, Store
 from support.programs import TIMEOUT
+from support.windows import host_window
 from virtiofs_dispatcher import Device, replay
 
 BASE = 4 << 30
@@ -34,10 +35,8 @@ T = TypeVar("T")
 
 @pytest.fixture
 def mapper() -> Iterator[DaxMapper]:
-    backend = HostWindowBackend()
-    with DaxMapper(BASE, WINDOW, backend) as mapper:
+    with host_window(BASE, WINDOW) as mapper:
         yield mapper
-    backend.release()
 
 
 @pytest.fixture

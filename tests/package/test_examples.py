@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from daxmap.demo import guest
-from daxmap.demo.kvm import Vm
+from support.guests import open_vm
 from support.paths import PROJECT
 from support.programs import TIMEOUT
 
@@ -30,10 +30,7 @@ def check_available(name: str) -> None:
     if name == "unicorn_vmm":
         pytest.importorskip("unicorn", reason="unicorn is not installed", exc_type=ImportError)
         return
-    try:
-        Vm(2 << 20).close()
-    except OSError as error:
-        pytest.skip(f"KVM cannot be used: {error}")
+    open_vm().close()
 
 
 def load(name: str) -> ModuleType:

@@ -69,11 +69,6 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Outside:
-    return Outside(tmp_path_factory.mktemp("outside"))
-
-
-@pytest.fixture(scope="module")
 def wheel(outside: Outside) -> Iterator[zipfile.ZipFile]:
     with zipfile.ZipFile(outside.wheel) as archive:
         yield archive

@@ -133,11 +133,6 @@ HypervisorBackend(NoAccess())  # arg-type
 '''
 
 
-@pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Outside:
-    return Outside(tmp_path_factory.mktemp("outside"))
-
-
 def check(outside: Outside, program: str) -> subprocess.CompletedProcess[str]:
     """What mypy says of a program, with the package that its own interpreter finds, and no configuration of ours."""
     (outside.directory / "program.py").write_text(program)
