@@ -1,7 +1,5 @@
 """Fixtures that the tests of the mapper share."""
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -11,10 +9,12 @@ import pytest
 RIG_MODULES = ("rig", "rigs", "hypervisor_rig", "python_backend_rig", "unicorn_rig")
 pytest.register_assert_rewrite(*(f"support.{name}" for name in RIG_MODULES), "hvf.rig")
 
+from support.libraries import build_library  # noqa: E402
+from support.paths import TESTS  # noqa: E402
 from support.rig import Rig, Subject  # noqa: E402
 from support.rigs import RIGS, WINDOW_RIGS, HostWindowRig  # noqa: E402
 
-SUPPORT = Path(__file__).parent / "support"
+SUPPORT = TESTS / "support"
 
 
 def open_rig(name: str, directory: Path) -> Rig:
@@ -69,18 +69,7 @@ def needs_kvm(tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def compile_c(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Makes a shared library of a C file in tests/support."""
-    compiler = shutil.which("cc")
-
-    @cache
-    def compile_file(name: str) -> Path:
-        if compiler is None:
-            pytest.skip("no C compiler (cc): system calls cannot be made to fail, nor races be run at full speed")
-        library = tmp_path_factory.mktemp("lib") / f"{name}.so"
-        flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-        subprocess.run([compiler, *flags, "-o", str(library), str(SUPPORT / f"{name}.c")], check=True)
-        return library
-
-    return compile_file
+    return cache(lambda name: build_library(tmp_path_factory.mktemp("lib"), SUPPORT / f"{name}.c"))
 
 
 @pytest.fixture(scope="session")

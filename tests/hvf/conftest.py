@@ -1,4 +1,4 @@
-"""The stand-in, built once, and a window over it for each test."""
+"""The stand-in with a VM, and a window over it for each test."""
 
 import sys
 from collections.abc import Iterator
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hvf.standin import Code, Standin, build_library
-from hvf.window import PAGE, Window
+from hvf.standin import Code, Standin, stand_in
+from hvf.window import Window
+from support.host import PAGE
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,15 +17,10 @@ def linux() -> None:
         pytest.skip("the stand-in for Hypervisor.framework needs Linux: /proc/self/maps, process_vm_readv")
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_library(tmp_path_factory.mktemp("hvf"), "standin.c", "vcpu.c")
-
-
 @pytest.fixture
-def standin(library: Path) -> Iterator[Standin]:
+def standin() -> Iterator[Standin]:
     """The stand-in with a VM, and with the host's pages."""
-    standin = Standin(library)
+    standin = stand_in()
     standin.reset(PAGE)
     assert standin.create() == Code.SUCCESS
     yield standin

@@ -1,21 +1,13 @@
 """The stand-in as a guest under test: the contract of every backend holds for the one over Hypervisor.framework too."""
 
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import ClassVar
 
-from daxmap import DaxMapper, HvfBackend
-from hvf.standin import EXEC, READ, WRITE, Code, Standin, build_library
+from daxmap import DaxMapper, HvfBackend, MappingInfo
+from hvf.standin import EXEC, READ, WRITE, Code, stand_in
 from support.host import PAGE
-from support.rig import WORD, Rig, Subject
-
-
-@cache
-def stand_in() -> tuple[Standin, TemporaryDirectory[str]]:
-    """The stand-in, built once, and the directory that goes with the process."""
-    directory = TemporaryDirectory(prefix="daxmap-hvf-")
-    return Standin(build_library(Path(directory.name), "standin.c", "vcpu.c")), directory
+from support.rig import WORD, Mapped, Rig, Subject
 
 
 class HvfRig(Rig):
@@ -25,7 +17,7 @@ class HvfRig(Rig):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self.standin, _ = stand_in()
+        self.standin = stand_in()
         self.standin.reset(PAGE)
         assert self.standin.create() == Code.SUCCESS
 
@@ -36,12 +28,9 @@ class HvfRig(Rig):
 
     def check_host(self, subject: Subject) -> None:
         base, size = subject.mapper.base, subject.mapper.size
-        ranges = [entry for entry in self.standin.ranges() if base <= entry.ipa < base + size]
-        expected = [
-            (base + mapped.window_offset, mapped.length, READ | EXEC | (WRITE if mapped.writable else 0))
-            for _, mapped in sorted(subject.model.items())
-        ]
-        assert [(entry.ipa, entry.size, entry.flags) for entry in ranges] == expected
+        ranges = self.standin.ranges(base, base + size)
+        live = [mapped for _, mapped in sorted(subject.model.items())]
+        assert [(entry.ipa, entry.size, entry.flags) for entry in ranges] == given(base, live)
         mapped_bytes = sum(vma.end - vma.start for vma in self.mapped())
         assert mapped_bytes == sum(entry.size for entry in self.standin.ranges())
 
@@ -54,3 +43,10 @@ class HvfRig(Rig):
 
     def store(self, mapper: DaxMapper, offset: int, value: int) -> bool:
         return self.standin.store(mapper.base + offset, value.to_bytes(WORD, "little"))
+
+
+def given(base: int, live: Sequence[Mapped] | Sequence[MappingInfo]) -> list[tuple[int, int, int]]:
+    """Guest address, length and access that the guest has of each live mapping."""
+    return [
+        (base + mapped.window_offset, mapped.length, READ | EXEC | (WRITE if mapped.writable else 0)) for mapped in live
+    ]

@@ -1,14 +1,13 @@
 """The stand-in for Hypervisor.framework: how it is built, and its face for tests. See standin.c."""
 
 import ctypes
-import os
-import shutil
-import subprocess
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import pytest
+from support.libraries import build_library
 
 SOURCES = Path(__file__).parent
 
@@ -85,19 +84,6 @@ class _Call(ctypes.Structure):
         return Call(Operation(self.operation), self.range.value(), bool(self.backed), Code(self.code))
 
 
-def build_library(directory: Path, *sources: str) -> Path:
-    """A shared library of C files of this folder. The test is skipped where there is no compiler."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler (cc): the stand-in for Hypervisor.framework cannot be built")
-    library = directory / Path(sources[0]).with_suffix(".so").name
-    flags = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread")
-    files = [SOURCES / source for source in sources]
-    plain = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    subprocess.run((compiler, *flags, "-o", library, *files, "-ldl"), check=True, env=plain)
-    return library
-
-
 class Standin:
     """The one VM of the process, as the stand-in keeps it."""
 
@@ -161,11 +147,12 @@ class Standin:
         """Have `count` calls that change memory fail, from the `nth` on, counted from 1."""
         self._library.standin_fail(nth, count, code)
 
-    def ranges(self) -> list[Range]:
-        """What the guest has, by rising guest address."""
+    def ranges(self, start: int = 0, end: int = 1 << 64) -> list[Range]:
+        """What the guest has that begins in `[start, end)`, by rising guest address."""
         ranges = (_Range * self._library.standin_ranges(None, 0))()
         self._library.standin_ranges(ranges, len(ranges))
-        return sorted((entry.value() for entry in ranges), key=lambda entry: entry.ipa)
+        found = sorted((entry.value() for entry in ranges), key=lambda entry: entry.ipa)
+        return [entry for entry in found if start <= entry.ipa < end]
 
     def calls(self) -> list[Call]:
         """Every call so far, in order."""
@@ -181,3 +168,15 @@ class Standin:
     def calls_without_vm(self) -> int:
         """How many calls found no VM, or a destroyed one: each is undefined behaviour on a Mac."""
         return int(self._library.standin_calls_without_vm())
+
+
+@cache
+def stand_in() -> Standin:
+    """The stand-in, built once: a process has one VM."""
+    return Standin(build_library(Path(_directory().name), SOURCES / "standin.c", SOURCES / "vcpu.c"))
+
+
+@cache
+def _directory() -> TemporaryDirectory[str]:
+    """Where its library lies until the process ends."""
+    return TemporaryDirectory(prefix="daxmap-hvf-")

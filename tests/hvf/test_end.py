@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hvf.standin import Code, Operation, Standin
-from hvf.window import BASE, PAGE, Window
+from hvf.window import BASE, Window
+from support.host import PAGE
 
 CREATE, DESTROY, MAP, UNMAP = Operation.CREATE, Operation.DESTROY, Operation.MAP, Operation.UNMAP
 

@@ -3,16 +3,17 @@
 import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from hvf.standin import Code, Operation, Standin
-from hvf.window import PAGE
+from support.host import PAGE
+from support.paths import PROJECT
+from support.programs import TIMEOUT
 
 CREATE, DESTROY, MAP, UNMAP = Operation.CREATE, Operation.DESTROY, Operation.MAP, Operation.UNMAP
-EXAMPLE = Path(__file__).parents[2] / "examples" / "macos_vmm.py"
+EXAMPLE = PROJECT / "examples" / "macos_vmm.py"
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_refused_call_is_told_and_all_is_undone(
 
 
 def test_host_without_the_framework_gets_exit_code_2() -> None:
-    done = subprocess.run([sys.executable, EXAMPLE], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, EXAMPLE], capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert (done.returncode, done.stdout) == (2, "")
     assert "needs macOS on Apple silicon" in done.stderr
 

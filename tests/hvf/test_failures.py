@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from hvf.standin import Code, Operation, Standin
-from hvf.window import PAGE, HostFile, Window
+from hvf.window import Window
+from support.files import HostFile
+from support.host import PAGE
 
 MAP, UNMAP, PROTECT = Operation.MAP, Operation.UNMAP, Operation.PROTECT
 
@@ -28,12 +30,8 @@ class Scene:
         return 0
 
     def upgrade_private(self, offset: int) -> int:
-        fd = os.open(self.private.path, os.O_RDWR)
-        try:
-            self.mapper.setup_mapping(fd, PAGE, offset * PAGE, 2 * PAGE, writable=True)
-        finally:
-            os.close(fd)
-        return 0
+        with self.private.opened(os.O_RDWR) as file:
+            return self.set_up(offset, file, writable=True)
 
     def remove(self, offset: int) -> int:
         self.mapper.remove_mapping(offset * PAGE, 2 * PAGE)

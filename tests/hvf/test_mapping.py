@@ -8,9 +8,10 @@ import pytest
 
 from daxmap import DaxMapper, HvfBackend
 from hvf.standin import EXEC, READ, WRITE, Code, Operation, Standin
-from hvf.window import BASE, PAGE, SIZE, Window
+from hvf.window import BASE, SIZE, Window
+from support.host import PAGE
+from support.paths import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 MAP, UNMAP, PROTECT = Operation.MAP, Operation.UNMAP, Operation.PROTECT
 
 
@@ -63,10 +64,11 @@ def test_read_only_mapping_is_private_unless_an_upgrade_may_come(
 ) -> None:
     with Window(standin, tmp_path, readonly=readonly) as window:
         file = window.file(flags=flags)
+        before = file.path.read_bytes()
         window.map(file, 0)
         assert window.access(0) == access
         assert not standin.store(BASE, b"x")
-        assert file.path.read_bytes() == file.content
+        assert file.path.read_bytes() == before
         window.agree()
 
 

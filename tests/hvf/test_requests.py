@@ -5,8 +5,9 @@ from errno import EINVAL, EIO
 from daxmap import DaxDispatcher
 from daxmap.fuse import FUSE_MAP_ALIGNMENT, InitOut, reply
 from hvf.standin import Code
-from hvf.window import BASE, PAGE, Window
+from hvf.window import BASE, Window
 from support.guest_requests import READ_WRITE, UNIQUE, init_request, map_request, told, unmap_request
+from support.host import PAGE
 
 OWN_REPLY = InitOut(7, 38, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 HEADER_OUT = 16

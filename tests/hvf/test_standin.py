@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from hvf.standin import EXEC, READ, WRITE, Code, Standin
-from hvf.window import BASE, PAGE
+from hvf.window import BASE
+from support.host import PAGE
 
 ALL = READ | WRITE | EXEC
 

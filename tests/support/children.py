@@ -1,7 +1,6 @@
 """Test bodies in a process of their own: for faults, forks and limits that concern the whole process."""
 
 import importlib
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.programs import TIMEOUT, with_support
 from support.rig import Rig
 from support.rigs import RIGS
 
@@ -27,22 +27,15 @@ def name_of(body: Body) -> str:
     return body.__name__
 
 
-_TESTS = Path(__file__).parents[1]
-_TIMEOUT = 120
-"""Seconds after which a child hangs for sure."""
-
-
 def run_in_child(body: Body, backend: str, directory: Path, *, preload: Path | None = None) -> None:
     """Run a function of a test module in a new interpreter, with a rig of its own.
 
     It must succeed and leave nothing on stderr: no traceback, no warning. `preload` is a library to start it with.
     """
     command = [sys.executable, "-W", "error", "-m", "support.children", body.__module__, body.__name__, backend]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_TESTS), *sys.path])}
-    if preload is not None:
-        environment["LD_PRELOAD"] = str(preload)
+    environment = with_support(**({} if preload is None else {"LD_PRELOAD": str(preload)}))
     done = subprocess.run(
-        [*command, str(directory)], env=environment, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+        [*command, str(directory)], env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
     if done.returncode != 0 or done.stderr:
         pytest.fail(

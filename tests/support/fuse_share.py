@@ -5,7 +5,6 @@ shared, but the kernel asks it (fuse_file_mmap in fs/fuse/file.c) only when a MA
 mapping. So a share of such files is a host on which MAP_FIXED fails half way.
 """
 
-import ctypes
 import os
 import stat
 import struct
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from support.host import LIBC, PAGE
+from support.mounts import mount, unshare_mounts
 
 MAPPABLE = "mappable"
 STUBBORN = "stubborn"
@@ -28,8 +28,6 @@ _NAMES = {1: "", 2: MAPPABLE, 3: STUBBORN, 4: FICKLE}
 SIZE = 8 * PAGE
 CONTENT = b"FUSE" * (SIZE // 4)
 
-_CLONE_NEWNS = 0x0002_0000
-_MS_REC_PRIVATE = 0x4000 | 0x4_0000
 _HEADER_IN = struct.Struct("<IIQQ16x")  # len, opcode, unique, nodeid
 _HEADER_OUT = struct.Struct("<IiQ")
 _ATTR = struct.Struct("<QQQ24x12xIII12x4x")  # ino, size, blocks; mode, nlink, uid
@@ -108,13 +106,8 @@ def _serve(device: int) -> None:
 def mounted(directory: Path) -> Iterator[Path]:
     """Serve the file system at a directory, which only this process sees. For a process of the test's own."""
     device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
-    options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
-    if (
-        LIBC.unshare(_CLONE_NEWNS) != 0
-        or LIBC.mount(b"none", b"/", None, _MS_REC_PRIVATE, None) != 0
-        or LIBC.mount(b"daxmap-test", bytes(directory), b"fuse", 0, options) != 0
-    ):
-        raise OSError(ctypes.get_errno(), "a FUSE file system cannot be mounted")
+    unshare_mounts()
+    mount("fuse", directory, f"fd={device},rootmode=40000,user_id=0,group_id=0")
     server = threading.Thread(target=_serve, args=[device])
     server.start()
     try:

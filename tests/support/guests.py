@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from daxmap import DaxMapper
 from daxmap.demo.exits import Exit, Fault, Mmio
+from daxmap.demo.kvm import Vm
 
 PAGE = 4096
 RAM_SIZE = 2 << 20
@@ -12,6 +15,14 @@ BASE = RAM_SIZE
 SIZE = 64 << 20
 FILE_SIZE = 4 * PAGE
 MARK = 0x2158_4144
+
+
+def open_vm() -> Vm:
+    """A virtual machine with RAM below `BASE`. The test is skipped where KVM cannot be used."""
+    try:
+        return Vm(RAM_SIZE)
+    except OSError as error:
+        pytest.skip(f"KVM cannot be used: {error}")
 
 
 def make_file(path: Path) -> bytes:

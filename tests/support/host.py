@@ -5,6 +5,7 @@ import mmap
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,11 +51,16 @@ def joined(pieces: Iterable[Piece]) -> list[Piece]:
 
 def vmas() -> Iterator[Piece]:
     """Every mapping of this process."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        span, access, offset, _device, inode = line.split()[:5]
-        start, end = (int(address, 16) for address in span.split("-"))
-        origin = start - int(offset, 16) if int(inode) else 0
-        yield Piece(start, end, Shown(access, int(inode), origin))
+    return map(_piece, Path("/proc/self/maps").read_text().splitlines())
+
+
+@lru_cache(maxsize=4096)
+def _piece(line: str) -> Piece:
+    """What a line of proc_pid_maps(5) says. The same hundreds of libraries are read again and again."""
+    span, access, offset, _device, inode = line.split()[:5]
+    start, end = (int(address, 16) for address in span.split("-"))
+    origin = start - int(offset, 16) if int(inode) else 0
+    return Piece(start, end, Shown(access, int(inode), origin))
 
 
 def shown_in(start: int, end: int) -> list[Piece]:

@@ -53,6 +53,11 @@ class Subject:
         self.mapper.setup_mapping(file.fd, file_offset, window_offset, length, writable)
         self.model[window_offset] = Mapped(window_offset, length, file_offset, writable, file)
 
+    def occupy(self) -> None:
+        """Set up two mappings that whatever comes must leave alone: one read-only, at 0, one writable, at page 4."""
+        self.map(self.rig.file(), 0, 2 * PAGE)
+        self.map(self.rig.file(), 4 * PAGE, 2 * PAGE, writable=True)
+
     def remove(self, window_offset: int, length: int = PAGE) -> None:
         """Remove a mapping from mapper and model."""
         self.mapper.remove_mapping(window_offset, length)

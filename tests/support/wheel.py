@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
+from support.paths import PROJECT
+from support.programs import BUILD_TIMEOUT
 
 
 def run(*command: str | Path, directory: Path, **environment: str) -> str:
@@ -20,7 +21,13 @@ def run_anyhow(*command: str | Path, directory: Path, **environment: str) -> sub
     ours = {"PYTHONPATH", "MYPYPATH", "VIRTUAL_ENV", "FORCE_COLOR", "MYPY_FORCE_COLOR"}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     return subprocess.run(
-        command, cwd=directory, env=inherited | environment, capture_output=True, text=True, check=False
+        command,
+        cwd=directory,
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=BUILD_TIMEOUT,
     )
 
 

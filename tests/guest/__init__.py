@@ -1,0 +1,1 @@
+"""Guests that run machine code, on KVM and on unicorn."""

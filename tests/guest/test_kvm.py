@@ -1,0 +1,171 @@
+"""A real KVM guest and the host files in its DAX window."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from daxmap import DaxMapper, KvmBackend
+from daxmap.demo import guest
+from daxmap.demo.kvm import Halted, Vm
+from support.guests import (
+    BASE,
+    FILE_SIZE,
+    MARK,
+    PAGE,
+    SIZE,
+    checksum,
+    is_refusal,
+    make_file,
+    map_file,
+    open_vm,
+)
+
+
+def open_files(kind: str) -> int:
+    """How many descriptors of the process are of this kind: "kvm-vm", "kvm-vcpu", or "kvm" for any."""
+    links = (str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
+    return sum(kind in link for link in links)
+
+
+def reserved_bytes(address: int, size: int) -> int:
+    """How many bytes of the host address range are mapped without any access."""
+    total = 0
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, access = line.split()[:2]
+        start, end = (int(part, 16) for part in span.split("-"))
+        if access.startswith("---"):
+            total += max(0, min(end, address + size) - max(start, address))
+    return total
+
+
+@contextmanager
+def alarms(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """SIGALRM every millisecond."""
+    previous = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def test_signals_do_not_end_the_program(vm: Vm) -> None:
+    ticks = 0
+
+    def tick(_signal: int, _frame: object) -> None:
+        nonlocal ticks
+        ticks += 1
+
+    with alarms(tick):
+        while not ticks:
+            assert vm.run(guest.checksum(0x8000, 0x8000)) == Halted((0,))
+
+
+def test_signal_handler_that_raises_ends_the_program_and_its_vcpu(vm: Vm) -> None:
+    class AlarmError(Exception):
+        pass
+
+    def stop(_signal: int, _frame: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        raise AlarmError
+
+    before = open_files("kvm-vcpu")
+    with pytest.raises(AlarmError), alarms(stop):
+        vm.run(b"\xeb\xfe")  # here: jmp here
+    assert open_files("kvm-vcpu") == before
+    assert vm.run(guest.load(0x8000)) == Halted((0,))
+
+
+def test_closed_vm_leaves_no_descriptor_and_no_mapping() -> None:
+    def held() -> tuple[int, int]:
+        return open_files("kvm"), Path("/proc/self/maps").read_text().count("kvm-vcpu")
+
+    before = held()
+    with open_vm() as vm:
+        vm.run(guest.load(BASE))  # refused: this vCPU is given up
+        vm.run(guest.load(0))
+        assert open_files("kvm-vm") > 0
+        assert open_files("kvm-vcpu") > 0
+        vm.close()
+        assert held() == before
+    assert held() == before
+
+
+# The window.
+
+
+@pytest.mark.parametrize(
+    ("program", "is_write"),
+    [
+        pytest.param(guest.load, False, id="load"),
+        pytest.param(lambda address: guest.store(address, MARK), True, id="store"),
+    ],
+)
+def test_touch_past_the_end_of_a_truncated_file_is_an_exit(
+    vm: Vm, mapper: DaxMapper, tmp_path: Path, program: Callable[[int], bytes], *, is_write: bool
+) -> None:
+    path = tmp_path / "file"
+    content = make_file(path)
+    map_file(mapper, path, writable=True)
+    vm.run(guest.checksum(BASE, FILE_SIZE))
+    os.truncate(path, PAGE)
+    address = BASE + 2 * PAGE
+    assert is_refusal(vm.run(program(address)), address, is_write=is_write)
+    assert path.read_bytes() == content[:PAGE]
+    assert vm.run(guest.checksum(BASE, PAGE)) == Halted((checksum(content[:PAGE]),))
+
+
+# The slot.
+
+
+def test_drain_deletes_the_slot(vm: Vm, mapper: DaxMapper, tmp_path: Path) -> None:
+    content = make_file(tmp_path / "file")
+    map_file(mapper, tmp_path / "file")
+    mapper.drain_all()
+    assert is_refusal(vm.run(guest.load(BASE)), BASE, is_write=False)
+    # KVM refuses two slots over one range, and a slot that moves: both are free again.
+    with DaxMapper(BASE, SIZE, KvmBackend(vm.fd, 2)) as other:
+        map_file(other, tmp_path / "file")
+        assert vm.run(guest.checksum(BASE, FILE_SIZE)) == Halted((checksum(content),))
+    with DaxMapper(BASE + SIZE, SIZE, KvmBackend(vm.fd, 1)) as moved:
+        map_file(moved, tmp_path / "file")
+        assert vm.run(guest.checksum(BASE + SIZE, FILE_SIZE)) == Halted((checksum(content),))
+
+
+def test_drain_frees_the_reservation(mapper: DaxMapper, tmp_path: Path) -> None:
+    make_file(tmp_path / "file")
+    map_file(mapper, tmp_path / "file")
+    address = mapper.host_address
+    assert address is not None
+    assert reserved_bytes(address, SIZE) == SIZE - FILE_SIZE
+    mapper.drain_all()
+    assert reserved_bytes(address, SIZE) == 0
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+
+
+def test_drained_mapper_lets_go_of_the_vm(vm: Vm, mapper: DaxMapper) -> None:
+    before = open_files("kvm-vm")
+    mapper.drain_all()
+    assert open_files("kvm-vm") == before - 1
+    vm.close()
+    assert open_files("kvm-vm") == before - 2
+
+
+def test_two_mappers_in_one_vm_have_a_slot_each(vm: Vm, mapper: DaxMapper, tmp_path: Path) -> None:
+    content = make_file(tmp_path / "file")
+    other_content = make_file(tmp_path / "other")
+    other_base = BASE + SIZE
+    map_file(mapper, tmp_path / "file")
+    with DaxMapper(other_base, SIZE, KvmBackend(vm.fd, 2)) as other:
+        map_file(other, tmp_path / "other", writable=True)
+        assert vm.run(guest.checksum(BASE, FILE_SIZE)) == Halted((checksum(content),))
+        assert vm.run(guest.checksum(other_base, FILE_SIZE)) == Halted((checksum(other_content),))
+        assert vm.run(guest.copy(BASE, other_base, FILE_SIZE)) == Halted(())
+        assert (tmp_path / "other").read_bytes() == content
+    assert is_refusal(vm.run(guest.load(other_base)), other_base, is_write=False)
+    assert vm.run(guest.checksum(BASE, FILE_SIZE)) == Halted((checksum(content),))

@@ -1,0 +1,175 @@
+"""What a guest sees of its window while that changes: the file, or an exit. It runs all the time, on a real CPU."""
+
+import fcntl
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from daxmap import DaxMapper, HostWindowBackend, KvmBackend
+from daxmap.demo.kvm import Exit, Fault, Mmio, Vm
+from support import attacks
+from support.host import PAGE
+from support.racers import visiting
+from support.rigs import address_of
+
+BASE = 4 << 20
+SIZE = 4 << 20
+PAGES = 4
+LENGTH = PAGES * PAGE
+BEAT = SIZE - PAGE
+"""Where the guest counts its rounds."""
+WORD = 0x2158_4144
+
+
+class Running:
+    """A guest that reads the first pages of its window for ever, and halts if one does not begin with WORD."""
+
+    def __init__(self, vm: Vm, mapper: DaxMapper, directory: Path) -> None:
+        self._vm = vm
+        self.mapper = mapper
+        self.file = self._create(directory / "file", WORD.to_bytes(4, "little") * (LENGTH // 4))
+        self._beats = self._create(directory / "beats", bytes(PAGE))
+        mapper.setup_mapping(self._beats, 0, BEAT, PAGE, writable=True)
+        self.ends: list[Exit] = []
+        self._thread = threading.Thread(target=lambda: None)
+
+    @staticmethod
+    def _create(path: Path, content: bytes) -> int:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT)
+        os.write(fd, content)
+        return fd
+
+    def map(self, *, writable: bool = False) -> None:
+        self.mapper.setup_mapping(self.file, 0, 0, LENGTH, writable)
+
+    def start(self, pages: int = PAGES) -> None:
+        """Return when the guest is in its loop."""
+        program = attacks.watch(BASE, pages, WORD, BASE + BEAT)
+        self._thread = threading.Thread(target=lambda: self.ends.append(self._vm.run(program)))
+        self._thread.start()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Return when the guest went round once more."""
+        before = self._beat()
+        while self._beat() < before + 2 and self._thread.is_alive():
+            os.sched_yield()
+        assert self._thread.is_alive(), self.ends
+
+    def end(self) -> Exit:
+        """How the guest ended, which it has to do by itself."""
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        return self.ends.pop()
+
+    def close(self) -> None:
+        self.mapper.drain_all()  # with its beat gone, the guest stops
+        self._thread.join()
+        os.close(self.file)
+        os.close(self._beats)
+
+    def _beat(self) -> int:
+        return int.from_bytes(os.pread(self._beats, 4, 0), "little")
+
+
+@contextmanager
+def running(vm: Vm, mapper: DaxMapper, directory: Path) -> Iterator[Running]:
+    guest = Running(vm, mapper, directory)
+    try:
+        yield guest
+    finally:
+        guest.close()
+
+
+@pytest.fixture
+def guest(vm: Vm, tmp_path: Path) -> Iterator[Running]:
+    with running(vm, DaxMapper(BASE, SIZE, KvmBackend(vm.fd, 1)), tmp_path) as guest:
+        yield guest
+
+
+def check_refused(end: Exit) -> None:
+    """Check that the guest was stopped at an access, and has seen nothing but the file before."""
+    assert isinstance(end, Fault | Mmio), end
+
+
+REMOVALS: dict[str, Callable[[Running], object]] = {
+    "remove_mapping": lambda guest: guest.mapper.remove_mapping(0, LENGTH),
+    "remove_mappings": lambda guest: guest.mapper.remove_mappings([(0, LENGTH), (BEAT, PAGE)]),
+    "reset": lambda guest: guest.mapper.reset(),
+    "drain_all": lambda guest: guest.mapper.drain_all(),
+    "truncation": lambda guest: os.ftruncate(guest.file, PAGE),
+}
+
+
+@pytest.mark.parametrize("writable", [False, True], ids=["read-only", "writable"])
+@pytest.mark.parametrize("how", REMOVALS)
+def test_what_is_taken_away_ends_in_an_exit(guest: Running, how: str, *, writable: bool) -> None:
+    guest.map(writable=writable)
+    guest.start()
+    REMOVALS[how](guest)
+    check_refused(guest.end())
+
+
+def test_range_that_comes_and_goes_shows_the_file_or_nothing(guest: Running) -> None:
+    for _ in range(50):
+        guest.map()
+        guest.start()
+        guest.mapper.remove_mapping(0, LENGTH)
+        check_refused(guest.end())
+
+
+def test_upgrades_and_changes_elsewhere_are_not_noticed(guest: Running) -> None:
+    mapper, pages = guest.mapper, range(128)
+    for page in pages:
+        mapper.setup_mapping(guest.file, page % PAGES * PAGE, page * PAGE, PAGE, writable=False)
+    guest.start(len(pages))
+    elsewhere = [(offset, LENGTH) for offset in range(len(pages) * PAGE, BEAT - LENGTH, LENGTH)]
+    for page in pages:
+        mapper.setup_mapping(guest.file, page % PAGES * PAGE, page * PAGE, PAGE, writable=True)
+        for offset, length in elsewhere[page % 8 :: 8]:
+            mapper.setup_mapping(guest.file, 0, offset, length, writable=page % 2 == 0)
+        assert mapper.remove_mappings(elsewhere).removed > 0
+    guest.go_on()
+    assert mapper.stats().upgrade_count == len(pages)
+
+
+def test_drained_vm_can_be_destroyed(vm: Vm, tmp_path: Path) -> None:
+    with running(vm, DaxMapper(BASE, SIZE, KvmBackend(vm.fd, 1)), tmp_path) as guest:
+        guest.map()
+        guest.start()
+        guest.mapper.drain_all()
+        check_refused(guest.end())
+        vm.close()
+
+
+def test_addresses_are_nobodys_until_they_are_released(
+    vm: Vm, tmp_path: Path, compile_c: Callable[[str], Path]
+) -> None:
+    """Under a slot of the VMM's own, which outlives the drain: other threads' memory never shows in it."""
+    backend = HostWindowBackend()
+    mapper = DaxMapper(BASE, SIZE, backend)
+    low = address_of(mapper)
+    set_slot(vm, SIZE, low)
+    with visiting(compile_c("threads"), low, low + SIZE) as visitor:
+        with running(vm, mapper, tmp_path) as guest:
+            guest.map()
+            guest.start()
+            mapper.drain_all()
+            check_refused(guest.end())
+            rounds = visitor.rounds
+            while visitor.rounds < rounds + 100:
+                check_refused(vm.run(attacks.watch(BASE, PAGES, 0, BASE + BEAT)))
+        set_slot(vm, 0, 0)
+        landed = visitor.landed
+        backend.release()
+    assert landed == 0
+
+
+def set_slot(vm: Vm, size: int, host_address: int) -> None:
+    """KVM_SET_USER_MEMORY_REGION: Documentation/virt/kvm/api.rst, 4.35."""
+    fcntl.ioctl(vm.fd, 0x4020_AE46, struct.pack("<IIQQQ", 1, 0, BASE, size, host_address))

@@ -1,0 +1,101 @@
+"""The code in README.md and docs/virtiofs.md is short, type-checks and runs."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from daxmap.fuse import InitOut, reply
+from support.guest_requests import SLOT, answer, init_request, map_request
+from support.guests import open_vm
+from support.paths import PROJECT
+from support.programs import TIMEOUT
+
+# The VMM that the text speaks of.
+VMM = """
+import os
+from daxmap.demo.kvm import Vm
+
+RAM_BASE, RAM_SIZE = 0, 2 << 20
+
+
+class Server:
+    def __init__(self, path: str, reply: bytes) -> None:
+        self.fd = os.open(path, os.O_PATH)
+        self.reply = reply
+
+    def path_fd(self, nodeid: int) -> int:
+        if nodeid != 2:
+            raise FileNotFoundError(nodeid)
+        return self.fd
+
+    def answer(self, request: bytes) -> bytes:
+        return self.reply
+
+
+vm: Vm
+server: Server
+"""
+
+
+def blocks(file: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (PROJECT / file).read_text(), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def snippet() -> str:
+    (block,) = blocks("docs/virtiofs.md")
+    return block
+
+
+def test_first_example_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(blocks("README.md")[0], "README.md", "exec"), {})  # noqa: S102
+    assert capsys.readouterr().out.startswith("b'Hello, guest!' DaxStats(setup_count=1,")
+
+
+def test_wiring_is_the_same_in_both(snippet: str) -> None:
+    assert blocks("README.md")[1:] == [snippet]
+
+
+def test_wiring_is_at_most_ten_lines(snippet: str) -> None:
+    assert len([line for line in snippet.splitlines() if line]) <= 10
+
+
+def test_wiring_type_checks(snippet: str, tmp_path: Path) -> None:
+    program = tmp_path / "vmm.py"
+    program.write_text(VMM + snippet)
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(program)]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, cwd=tmp_path, timeout=TIMEOUT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_wiring_runs(snippet: str) -> None:
+    own = reply(1, InitOut(7, 38).build())
+    with open_vm() as vm, tempfile.NamedTemporaryFile() as file:
+        file.write(b"content")
+        file.flush()
+        names: dict[str, object] = {}
+        exec(VMM, names)  # noqa: S102
+        server = names["Server"](file.name, own)  # type: ignore[operator]
+        names.update(vm=vm, server=server)
+        exec(snippet, names)  # noqa: S102
+        handle, mapper = names["answer"], names["mapper"]
+        assert callable(handle)
+        assert handle(init_request()) != own
+        assert handle(map_request(2, SLOT)) == answer(0)
+        assert mapper.read(mapper.base + SLOT, 7) == b"content"  # type: ignore[attr-defined]
+        assert handle(map_request(3, 0)) == answer(5)  # a FileNotFoundError without an errno is a bug of the VMM's
+        mapper.drain_all()  # type: ignore[attr-defined]
+        os.close(server.fd)
+
+
+def test_tests_that_guard_the_promises_are_there() -> None:
+    named = re.findall(r"`((?:tests|rust)/[\w./-]+)(?:::(\w+))?`", (PROJECT / "SAFETY.md").read_text())
+    assert len(named) > 20
+    for path, test in named:
+        assert (PROJECT / path).exists(), path
+        assert not test or f"def {test}(" in (PROJECT / path).read_text(), (path, test)

@@ -1,0 +1,88 @@
+"""The examples do what they say."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from daxmap.demo import guest
+from support.guests import open_vm
+from support.paths import PROJECT
+from support.programs import TIMEOUT
+
+EXAMPLES = PROJECT / "examples"
+NAMES = ["kvm_vmm", "unicorn_vmm"]
+
+
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    """Each example whose guest can be had here."""
+    name: str = request.param
+    check_available(name)
+    return name
+
+
+def check_available(name: str) -> None:
+    if name == "unicorn_vmm":
+        pytest.importorskip("unicorn", reason="unicorn is not installed", exc_type=ImportError)
+        return
+    open_vm().close()
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_example_succeeds_and_leaves_nothing_behind(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / f"{name}.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "copy: the guest halted; on the host the files are equal" in done.stdout
+    assert "the guest stopped" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_example_whose_guest_copies_too_little_fails(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = guest.copy
+    monkeypatch.setattr(guest, "copy", lambda source, target, length: whole(source, target, length - guest.WORD))
+    assert load(name).main() == 1
+    assert "NOT equal" in capsys.readouterr().out
+
+
+def test_kvm_example_without_kvm_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load("kvm_vmm").main(str(tmp_path / "no-kvm")) == 1
+    assert "no-kvm" in capsys.readouterr().err
+
+
+def test_unicorn_example_without_unicorn_says_how_to_get_it() -> None:
+    code = "import runpy, sys; sys.modules['unicorn'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, EXAMPLES / "unicorn_vmm.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pip install 'daxmap[demo]'" in done.stderr
+
+
+def test_kvm_example_is_short_enough_to_read() -> None:
+    assert len((EXAMPLES / "kvm_vmm.py").read_text().splitlines()) < 150

@@ -1,0 +1,16 @@
+"""Programs that tests run: how long they may take, and how they find the support of the tests."""
+
+import os
+import sys
+
+from support.paths import TESTS
+
+TIMEOUT = 100
+"""Seconds after which a program hangs for sure: fewer than a test may take, so that the test can say which it was."""
+BUILD_TIMEOUT = 500
+"""The same of a program that builds the project, or runs many of its tests."""
+
+
+def with_support(**variables: str) -> dict[str, str]:
+    """The environment of a Python program that imports this package."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])} | variables
