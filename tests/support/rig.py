@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 import pytest
 
-from daxmap import DaxMapper, MappingInfo
+from daxmap import DaxMapper, DaxStats, MappingInfo
 from support.files import HostFile
 from support.host import HOLE, PAGE, Piece, Shown, joined, vmas
 
@@ -30,6 +30,21 @@ class Mapped:
     writable: bool
     file: HostFile
 
+    @property
+    def end(self) -> int:
+        """Where it ends in the window."""
+        return self.window_offset + self.length
+
+    def part(self, start: int, stop: int) -> "Mapped":
+        """What `[start, stop)` of the window shows of it."""
+        return replace(self, window_offset=start, length=stop - start, file_offset=self.file_offset + start - self.window_offset)
+
+
+def check_balance(stats: DaxStats) -> None:
+    """Check the identity that holds whenever no call is under way."""
+    departed = stats.remove_count + stats.replaced_count + stats.swept_count + stats.leaked_count + stats.lost_count
+    assert stats.setup_count + stats.split_count == departed + stats.live_mappings
+
 
 def fields(info: MappingInfo) -> tuple[int, int, int, bool, int, int]:
     return info.window_offset, info.length, info.file_offset, info.writable, info.dev, info.ino
@@ -46,12 +61,34 @@ class Subject:
         self.model: dict[int, Mapped] = {}
         self._abandoned = False
 
-    def map(
-        self, file: HostFile, window_offset: int, length: int = PAGE, *, file_offset: int = 0, writable: bool = False
+    def map(  # noqa: PLR0913
+        self,
+        file: HostFile,
+        window_offset: int,
+        length: int = PAGE,
+        *,
+        file_offset: int = 0,
+        writable: bool = False,
+        replace: bool = False,
     ) -> None:
-        """Set a mapping up, or upgrade one, in mapper and model."""
-        self.mapper.setup_mapping(file.fd, file_offset, window_offset, length, writable)
+        """Set a mapping up, upgrade one, or replace what is there, in mapper and model."""
+        self.mapper.setup_mapping(file.fd, file_offset, window_offset, length, writable, replace=replace)
+        self.model_cut(window_offset, length)
         self.model[window_offset] = Mapped(window_offset, length, file_offset, writable, file)
+
+    def remove_range(self, window_offset: int, length: int) -> None:
+        """Have a range show nothing, in mapper and model."""
+        self.mapper.remove_range(window_offset, length)
+        self.model_cut(window_offset, length)
+
+    def model_cut(self, window_offset: int, length: int) -> None:
+        """Take a range out of the model: what reaches out of it is cut."""
+        end = window_offset + length
+        for live in [m for m in self.model.values() if m.window_offset < end and window_offset < m.end]:
+            del self.model[live.window_offset]
+            for start, stop in ((live.window_offset, min(live.end, window_offset)), (max(live.window_offset, end), live.end)):
+                if start < stop:
+                    self.model[start] = live.part(start, stop)
 
     def occupy(self) -> None:
         """Set up two mappings that whatever comes must leave alone: one read-only, at 0, one writable, at page 4."""
@@ -105,8 +142,7 @@ class Subject:
         stats = self.mapper.stats()
         assert len(self.mapper) == stats.live_mappings == len(expected)
         assert stats.live_bytes == sum(mapped.length for mapped in self.model.values())
-        departed = stats.remove_count + stats.swept_count + stats.leaked_count + stats.lost_count
-        assert stats.setup_count == departed + stats.live_mappings
+        check_balance(stats)
         assert stats.peak_mappings >= stats.live_mappings
 
     def _check_bytes(self, mapped: Mapped) -> None:

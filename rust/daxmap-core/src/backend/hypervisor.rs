@@ -7,6 +7,7 @@ use crate::refusal::Refusal;
 use crate::sys::{Errno, FileRange, HostRange, HostSlice, is_read_write};
 use crate::window::Window;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What a guest may do with memory.
@@ -144,6 +145,41 @@ impl<H: Hypervisor> Steps for HypervisorSteps<H> {
 
     fn close(&mut self, source: HostMemory) -> Result<(), Errno> {
         source.range.release().map_err(|(_, errno)| errno)
+    }
+
+    /// A mapping that is cut keeps no host memory that the guest does not see: it could be cut to a page again and again,
+    /// and use up this process's addresses.
+    fn divide(
+        &mut self,
+        source: Arc<HostMemory>,
+        parts: &[Range<u64>],
+        notes: &mut Vec<String>,
+    ) -> Vec<(Arc<HostMemory>, u64)> {
+        let HostMemory { range: mut rest, shared } = match Arc::try_unwrap(source) {
+            Ok(memory) => memory,
+            // An unknown range needs it too.
+            Err(kept) => return parts.iter().map(|part| (Arc::clone(&kept), part.start)).collect(),
+        };
+        let mut reached = 0;
+        let mut divided = Vec::new();
+        let mut unused = Vec::new();
+        for part in parts {
+            // Positions in host memory, which fit.
+            let skipped = usize::try_from(part.start.saturating_sub(reached)).unwrap_or(usize::MAX);
+            let length = usize::try_from(part.end.saturating_sub(part.start)).unwrap_or(usize::MAX);
+            let (between, from_part) = rest.split(skipped);
+            let (range, after) = from_part.split(length);
+            divided.push((Arc::new(HostMemory { range, shared }), 0));
+            unused.push(between);
+            (rest, reached) = (after, part.end);
+        }
+        unused.push(rest);
+        for range in unused {
+            if let Err((range, errno)) = range.release() {
+                notes.push(format!("{:#x} bytes of host memory stay mapped, unused: {errno}", range.length()));
+            }
+        }
+        divided
     }
 
     fn read(&self, source: &HostMemory, position: u64, buffer: &mut [u8]) -> Result<(), Errno> {

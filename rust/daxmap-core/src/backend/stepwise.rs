@@ -11,6 +11,7 @@ use crate::refusal::Refusal;
 use crate::sys::{Errno, FileId};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The steps of one kind of guest.
@@ -55,6 +56,17 @@ pub trait Steps: Debug + Send {
     /// # Errors
     /// A [`Refusal`]: the access is unknown.
     fn unprotect(&mut self, view: &View<Self::Source>) -> Result<(), Refusal>;
+
+    /// Divides a source of which the guest sees only `parts` from now on, by rising position. Gives for each part its source
+    /// and its position there. What lies between them is freed, or else noted.
+    fn divide(
+        &mut self,
+        source: Arc<Self::Source>,
+        parts: &[Range<u64>],
+        _notes: &mut Vec<String>,
+    ) -> Vec<(Arc<Self::Source>, u64)> {
+        parts.iter().map(|part| (Arc::clone(&source), part.start)).collect()
+    }
 
     /// Has the next sources of `file` made from the descriptors that come with them, not shared with older ones.
     fn renew(&mut self, _file: FileId) {}
@@ -194,6 +206,26 @@ impl<G: Steps> Stepwise<G> {
         }
     }
 
+    /// Lets go of the part of an old view that was cut out; its pieces are shown by now.
+    fn let_go(&mut self, old: View<G::Source>, cut: Span, notes: &mut Vec<String>) {
+        let spans: Vec<Span> = old.span.without(cut).collect();
+        if spans.is_empty() {
+            return self.free(old, notes);
+        }
+        let mut parts = Vec::new();
+        for span in &spans {
+            let View { position, span, .. } = old.part(*span);
+            parts.push(position..position.saturating_add(span.length()));
+        }
+        for span in &spans {
+            self.shown.remove(&span.start().0); // so that the source is `old`'s alone, and can be divided
+        }
+        let divided = self.guest.divide(old.source, &parts, notes);
+        for (span, (source, position)) in spans.into_iter().zip(divided) {
+            self.shown.insert(span.start().0, View { span, source, position, writable: old.writable });
+        }
+    }
+
     fn free_all(&mut self, views: impl IntoIterator<Item = View<G::Source>>, notes: &mut Vec<String>) {
         for view in views {
             self.free(view, notes);
@@ -294,7 +326,9 @@ impl<G: Steps> Backend for Stepwise<G> {
             }
             done.given.push(span);
         }
-        self.free_all(done.taken, notes);
+        for view in done.taken {
+            self.let_go(view, change.span, notes);
+        }
         Ok(())
     }
 

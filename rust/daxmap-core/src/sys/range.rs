@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr;
 
-/// A range that one `mmap` made, and that nobody else has.
+/// A range that one `mmap` made, or a part that was split off it, and that nobody else has.
 ///
 /// It is never freed by a drop, since a guest may still reach it: only `release` frees it.
 #[derive(Debug)]
@@ -90,6 +90,13 @@ impl HostRange {
         }
     }
 
+    /// Two ranges, the second of which starts at `offset`, or at the end where that is past it. Either may be empty.
+    pub(crate) fn split(self, offset: usize) -> (Self, Self) {
+        let offset = offset.min(self.length);
+        let after = Self { start: self.start.wrapping_add(offset), length: self.length.wrapping_sub(offset) };
+        (Self { start: self.start, length: offset }, after)
+    }
+
     /// `[offset, offset + length)` of the range, or EINVAL where that leaves it.
     pub(crate) fn slice(&self, offset: u64, length: usize) -> Result<HostSlice<'_>, Errno> {
         let part = self.part(offset, length)?;
@@ -111,7 +118,10 @@ impl HostRange {
 
     /// Frees the addresses, or gives them back. The caller has made sure that no guest reaches them.
     pub(crate) fn release(self) -> Result<(), (Self, Errno)> {
-        // SAFETY: the range is the one that mmap made, and `self` was its only handle.
+        if self.length == 0 {
+            return Ok(());
+        }
+        // SAFETY: the range is one that mmap made, or a part that was split off it, and `self` was its only handle.
         let answer = unsafe { libc::munmap(self.start as *mut _, self.length) };
         if answer == 0 { Ok(()) } else { Err((self, Errno::last())) }
     }
