@@ -37,7 +37,9 @@ class Mapped:
 
     def part(self, start: int, stop: int) -> "Mapped":
         """What `[start, stop)` of the window shows of it."""
-        return replace(self, window_offset=start, length=stop - start, file_offset=self.file_offset + start - self.window_offset)
+        return replace(
+            self, window_offset=start, length=stop - start, file_offset=self.file_offset + start - self.window_offset
+        )
 
 
 def check_balance(stats: DaxStats) -> None:
@@ -86,7 +88,10 @@ class Subject:
         end = window_offset + length
         for live in [m for m in self.model.values() if m.window_offset < end and window_offset < m.end]:
             del self.model[live.window_offset]
-            for start, stop in ((live.window_offset, min(live.end, window_offset)), (max(live.window_offset, end), live.end)):
+            for start, stop in (
+                (live.window_offset, min(live.end, window_offset)),
+                (max(live.window_offset, end), live.end),
+            ):
                 if start < stop:
                     self.model[start] = live.part(start, stop)
 
