@@ -2,6 +2,7 @@
 
 import os
 from errno import EACCES, EEXIST, EINVAL, ENODEV, ENOSPC
+from functools import partial
 
 import pytest
 
@@ -159,12 +160,11 @@ def test_no_range_of_the_window(subject: Subject, file: HostFile, offset: int, l
 def test_neither_is_done_on_a_drained_mapper(subject: Subject, file: HostFile) -> None:
     subject.mapper.drain_all()
     subject.model.clear()
-    calls = [
-        lambda: subject.mapper.remove_range(0, PAGE),
-        lambda: subject.mapper.refresh(file.fd),
-        lambda: subject.mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=False, replace=True),
-    ]
-    for call in calls:
+    for call in (
+        partial(subject.mapper.remove_range, 0, PAGE),
+        partial(subject.mapper.refresh, file.fd),
+        partial(subject.mapper.setup_mapping, file.fd, 0, 0, PAGE, writable=False, replace=True),
+    ):
         with pytest.raises(OSError, match="closed") as caught:
             call()
         assert caught.value.errno == ENODEV

@@ -138,6 +138,21 @@ def test_upgrades_and_changes_elsewhere_are_not_noticed(guest: Running) -> None:
     assert mapper.stats().upgrade_count == len(pages)
 
 
+def test_replacements_and_cuts_are_not_noticed_where_the_same_bytes_stay(guest: Running) -> None:
+    mapper, other = guest.mapper, os.memfd_create("other")
+    os.ftruncate(other, 64 * PAGE)
+    guest.map()
+    guest.start()
+    for number in range(200):
+        mapper.setup_mapping(guest.file, 0, 0, 64 * PAGE, writable=number % 3 == 0, replace=True)
+        mapper.setup_mapping(other, 0, LENGTH + number % 32 * PAGE, 2 * PAGE, writable=True, replace=True)
+        mapper.remove_range(LENGTH, number % 50 * PAGE + PAGE)
+        assert mapper.refresh(guest.file) > 0
+    guest.go_on()
+    os.close(other)
+    assert mapper.stats().split_count > 0
+
+
 def test_drained_vm_can_be_destroyed(vm: Vm, tmp_path: Path) -> None:
     with running(vm, DaxMapper(BASE, SIZE, KvmBackend(vm.fd, 1)), tmp_path) as guest:
         guest.map()
