@@ -10,6 +10,7 @@ from hvf.rig import given
 from hvf.standin import Code, Operation, Range, Standin
 from support.files import HostFile
 from support.host import PAGE, Piece, vmas
+from support.rig import check_balance
 
 BASE = 1 << 32
 SIZE = 64 * PAGE
@@ -67,8 +68,7 @@ class Window:
         assert sum(area.end - area.start for area in areas) == sum(entry.size for entry in ranges), "host memory leaks"
         stats = self.mapper.stats()
         assert stats.live_mappings + stats.leaked_count == len(ranges)
-        departed = stats.remove_count + stats.swept_count + stats.leaked_count + stats.lost_count
-        assert stats.setup_count == departed + stats.live_mappings
+        check_balance(stats)
         self._check_order()
 
     def _check_live(self, ranges: list[Range], areas: list[Piece]) -> None:

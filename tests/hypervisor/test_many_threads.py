@@ -18,7 +18,7 @@ from support.files import HostFile
 from support.host import PAGE, vmas
 from support.limits import errno_of
 from support.recording import BASE, Fault, ProtectingHypervisor, RecordingHypervisor, check_books
-from support.rig import Rig
+from support.rig import Rig, check_balance
 
 PAGES = 12
 THREADS = 6
@@ -139,7 +139,7 @@ def test_nothing_survives_a_drain_and_nothing_is_called_after_it(chaos: Chaos, _
     assert len(chaos.hypervisor.calls) == made
     stats = chaos.mapper.stats()
     assert stats.leaked_count == len(chaos.hypervisor.book)
-    assert stats.setup_count == stats.remove_count + stats.swept_count + stats.leaked_count + stats.lost_count
+    check_balance(stats)
     assert set(chaos.outcomes) <= EXPECTED | {ENODEV}
     check_memory(chaos)
     chaos.file.close()

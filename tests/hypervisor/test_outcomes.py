@@ -99,10 +99,6 @@ def test_exception_is_the_cause_of_the_refusal(
     assert "the guest said no" in str(caught.value)
     assert recorder.names == ["map", "unmap"], "a map that raised may have worked"
     mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=True)
-    recorder.fail_next(Fault(raises=error))
-    with refused(recorder, mapper) as caught:
-        mapper.remove_mapping(0, PAGE)
-    assert caught.value.__cause__ is error
 
 
 @pytest.mark.parametrize(
@@ -130,15 +126,10 @@ def test_errno_of_an_os_error_is_kept_by_a_backend_alone(
             mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=False)
         assert caught.value.__cause__ is error
         mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=False)
-        recorder.fail_next(fault)
+        # Protect; or the map after the unmap, which is asked for once more.
+        recorder.fail_next(*([] if "protect" in dir(recorder) else [None]), fault)
         with refused(recorder, mapper, expected):
             mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=True)
-        recorder.fail_next(fault)
-        with refused(recorder, mapper, expected):
-            mapper.remove_mapping(0, PAGE)
-        recorder.fail_next(fault)
-        result = mapper.remove_mappings([(0, PAGE)])
-        assert result.failed == [(0, PAGE, expected)]
 
 
 @pytest.mark.parametrize("kind", URGENT)
@@ -161,22 +152,21 @@ def test_urgent_exception_from_an_upgrade_passes_through_and_the_old_access_stan
     recorder: AnyRecorder, mapper: DaxMapper, file: HostFile, kind: type[BaseException]
 ) -> None:
     protects = isinstance(recorder, ProtectingHypervisor | ProtectingBackend)
-    for steps_before in range(1 if protects else 2):  # protect; or unmap, and map
-        mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=False)
-        error = kind()
-        recorder.faults[len(recorder.calls) + steps_before] = Fault(raises=error, works_first=steps_before > 0)
-        with pytest.raises(kind) as caught:
-            mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=True)
-        assert caught.value is error
-        assert recorder.shown() == {0: (PAGE, False)}
-        check_books(recorder, mapper)
+    mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=False)
+    error = kind()
+    recorder.faults[len(recorder.calls) + (not protects)] = Fault(raises=error, works_first=not protects)
+    with pytest.raises(kind) as caught:
         mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=True)
-        mapper.remove_mapping(0, PAGE)
+    assert caught.value is error
+    assert recorder.shown() == {0: (PAGE, False)}
+    check_books(recorder, mapper)
+    mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=True)
+    mapper.remove_mapping(0, PAGE)
 
 
 @pytest.mark.parametrize("kind", URGENT)
 @pytest.mark.parametrize("name", REMOVALS)
-def test_urgent_exception_from_unmap_passes_through_and_the_mapping_is_kept(
+def test_urgent_exception_from_unmap_passes_through_once_the_range_is_gone(
     recorder: AnyRecorder, mapper: DaxMapper, file: HostFile, kind: type[BaseException], name: str
 ) -> None:
     mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=False)
@@ -186,10 +176,9 @@ def test_urgent_exception_from_unmap_passes_through_and_the_mapping_is_kept(
     with pytest.raises(kind) as caught:
         REMOVALS[name](mapper)
     assert caught.value is error
-    kept = {0, PAGE} if name == "remove_mapping" else {0}  # the others are tried all the same
-    assert recorder.shown().keys() == kept
+    assert recorder.shown().keys() == ({PAGE} if name == "remove_mapping" else set())
     check_books(recorder, mapper)
-    mapper.remove_mapping(0, PAGE)
+    assert mapper.stats().lost_count == 0
 
 
 @pytest.mark.parametrize("kind", URGENT)
@@ -200,15 +189,15 @@ def test_urgent_exception_from_unmap_does_not_stop_a_drain(
     mapper = recorder.mapper()
     for offset in range(0, 3 * PAGE, PAGE):
         mapper.setup_mapping(file.fd, 0, offset, PAGE, writable=False)
-    recorder.fail_next(None, Fault(raises=error), Fault(raises=kind()))
+    recorder.fail_next(None, Fault(raises=error), None, Fault(raises=kind()), Fault(returns=5))
     with pytest.raises(kind) as caught, mapper:
         pass
     assert caught.value is error, "the first of them"
     assert mapper.closed
-    assert recorder.shown().keys() == {PAGE, 2 * PAGE}
-    assert (mapper.stats().swept_count, mapper.stats().leaked_count) == (1, 2)
+    assert recorder.shown().keys() == {2 * PAGE}
+    assert (mapper.stats().swept_count, mapper.stats().lost_count) == (2, 1)
     mapper.drain_all()
-    assert recorder.names == ["map"] * 3 + ["unmap"] * 3
+    assert recorder.names == ["map"] * 3 + ["unmap"] * 5
 
 
 @pytest.mark.parametrize("kind", [RecordingHypervisor, RecordingBackend])
@@ -217,7 +206,7 @@ def test_upgrade_without_protect_whose_way_back_fails_too_is_lost(kind: type[Any
     error = OSError(ENOSPC, "the first")
     with recorder.mapper() as mapper:
         mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=False)
-        recorder.fail_next(None, Fault(raises=error), None, Fault(raises=OSError(EACCES, "no")))
+        recorder.fail_next(None, Fault(raises=error, works_first=True), None, Fault(raises=OSError(EACCES, "no")), None)
         with pytest.raises(OSError, match="lost") as caught:
             mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=True)
         assert recorder.names == ["map", "unmap", "map", "unmap", "map", "unmap"]

@@ -6,7 +6,7 @@ import pytest
 
 from support import faults
 from support.host import HOLE, PAGE, shown_in
-from support.rig import Rig, Subject
+from support.rig import Rig, Subject, check_balance
 from support.rigs import KvmRig
 
 FREE = 8 * PAGE
@@ -42,7 +42,7 @@ def check_given_up(
     mapper.drain_all()
     stats = mapper.stats()
     assert stats.live_mappings == len(mapper) == 0
-    assert stats.setup_count == stats.remove_count + stats.swept_count + stats.leaked_count + stats.lost_count
+    check_balance(stats)
     assert swept is None or stats.swept_count == swept
     assert lost is None or stats.lost_count == lost
     assert rig.mapped() == []

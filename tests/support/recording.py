@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from daxmap import Access, DaxMapper, HypervisorBackend
 from support.host import PAGE
+from support.rig import check_balance
 
 BASE = 1 << 32
 SIZE = 64 * PAGE
@@ -33,6 +34,9 @@ class Recorder:
         """Made inside each call, before anything else."""
         self.misuses: list[str] = []
         """What a mapper must never ask for."""
+        self.in_doubt = False
+        """Whether a call has raised, or an undoing may have been refused: the mapper may not know all that is shown."""
+        self._has_refused = False
 
     @property
     def names(self) -> list[str]:
@@ -45,6 +49,12 @@ class Recorder:
             if fault is not None:
                 self.faults[number] = fault
 
+    def refuse_use(self, text: str) -> NoReturn:
+        """Refuse what a mapper asks for only where it can't know better."""
+        if not self.in_doubt:
+            self.misuses.append(text)
+        raise ValueError(text)
+
     def called(self, call: tuple[Any, ...], work: Callable[[], None]) -> int | None:
         """Do the work of a call, or what it is told instead."""
         fault = self.faults.get(len(self.calls))
@@ -55,6 +65,8 @@ class Recorder:
             return None
         if fault.works_first:
             work()
+        self.in_doubt |= self._has_refused or fault.raises is not None
+        self._has_refused = True
         if fault.raises is not None:
             raise fault.raises
         return cast("int | None", fault.returns)  # whatever it is: the mapper has to cope
@@ -77,9 +89,9 @@ class RecordingHypervisor(Recorder):
         self.book: dict[int, Given] = {}
         """By guest address."""
 
-    def mapper(self, *, readonly: bool = False) -> DaxMapper:
+    def mapper(self, *, readonly: bool = False, max_mappings: int | None = None) -> DaxMapper:
         """A mapper for this hypervisor."""
-        return DaxMapper(BASE, SIZE, HypervisorBackend(self), readonly=readonly)
+        return DaxMapper(BASE, SIZE, HypervisorBackend(self), readonly=readonly, max_mappings=max_mappings)
 
     def shown(self) -> dict[int, tuple[int, bool]]:
         """What the guest is shown: length and writability by window offset."""
@@ -91,8 +103,7 @@ class RecordingHypervisor(Recorder):
         def work() -> None:
             for address, given in self.book.items():
                 if guest_address < address + given.length and address < guest_address + length:
-                    self.misuses.append(f"map over {address:#x}")
-                    raise ValueError(self.misuses[-1])
+                    self.refuse_use(f"map over {address:#x}")
             self.book[guest_address] = Given(host_address, length, access)
 
         return self.called(("map", host_address, guest_address, length, access), work)
@@ -141,9 +152,9 @@ class RecordingBackend(Recorder):
         self.book: dict[int, Placed] = {}
         """By window offset."""
 
-    def mapper(self, *, readonly: bool = False) -> DaxMapper:
+    def mapper(self, *, readonly: bool = False, max_mappings: int | None = None) -> DaxMapper:
         """A mapper for this backend."""
-        return DaxMapper(BASE, SIZE, self, readonly=readonly)
+        return DaxMapper(BASE, SIZE, self, readonly=readonly, max_mappings=max_mappings)
 
     def shown(self) -> dict[int, tuple[int, bool]]:
         """What the guest is shown: length and writability by window offset."""
@@ -153,8 +164,7 @@ class RecordingBackend(Recorder):
         def work() -> None:
             for offset, placed in self.book.items():
                 if window_offset < offset + placed.length and offset < window_offset + length:
-                    self.misuses.append(f"map over {offset:#x}")
-                    raise ValueError(self.misuses[-1])
+                    self.refuse_use(f"map over {offset:#x}")
             self.book[window_offset] = Placed(os.fstat(fd).st_ino, file_offset, length, writable)
 
         return self.called(("map", fd, file_offset, window_offset, length, writable), work)
@@ -195,11 +205,18 @@ RECORDERS: list[type[AnyRecorder]] = [
 
 
 def check_books(recorder: AnyRecorder, mapper: DaxMapper) -> None:
-    """Check that mapper and counters say what the recorder shows."""
+    """Check that mapper and counters say what the recorder shows.
+
+    Of a range of which the mapper can't know whether the guest sees it, its book says nothing.
+    """
     assert recorder.misuses == []
-    assert {info.window_offset: (info.length, info.writable) for info in mapper} == recorder.shown()
+    shown = recorder.shown()
+    book = {info.window_offset: (info.length, info.writable) for info in mapper}
     stats = mapper.stats()
-    assert len(mapper) == stats.live_mappings == len(recorder.book)
-    assert stats.live_bytes == sum(length for length, _ in recorder.shown().values())
-    departed = stats.remove_count + stats.swept_count + stats.leaked_count + stats.lost_count
-    assert stats.setup_count == departed + stats.live_mappings
+    if recorder.in_doubt and stats.lost_count:
+        assert book.items() <= shown.items()
+    else:
+        assert book == shown
+    assert len(mapper) == stats.live_mappings == len(book)
+    assert stats.live_bytes == sum(length for length, _ in book.values())
+    check_balance(stats)

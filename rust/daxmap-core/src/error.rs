@@ -84,8 +84,8 @@ pub enum Error {
         /// Who said no, and why.
         cause: Refusal,
     },
-    /// The mapping was refused, and so was its undoing: it is unknown whether the guest sees it. What it may see is kept,
-    /// and the next call that touches the range settles it.
+    /// A mapping was refused, and so was its undoing: it is unknown whether the guest sees it. What it may see is kept,
+    /// and the next call that touches the range settles it, or fails for this reason once more.
     Unknown {
         /// The range.
         span: Span,
@@ -212,10 +212,7 @@ impl fmt::Display for Error {
             Self::OverBudget { limit, unit } => write!(f, "the budget of {limit} {unit} is used up"),
             Self::MapFailed { span, cause } => write!(f, "mapping range {span}: {cause}"),
             Self::Unknown { span, cause } => {
-                write!(
-                    f,
-                    "it is unknown whether the guest sees range {span}, since the undoing was refused too: {cause}"
-                )
+                write!(f, "it is unknown what the guest sees in range {span}: {cause}")
             }
             Self::Lost { span, cause } => {
                 write!(f, "range {span} is lost: its change failed on the way, and so did the way back: {cause}")
