@@ -6,7 +6,7 @@ use crate::addr::{Span, WindowOffset};
 use crate::budget::Budget;
 use crate::error::OpenError;
 use crate::refusal::Refusal;
-use crate::sys::{Errno, FileRange, HoleKind, Reservation, Shown, all_shown, lacks_access};
+use crate::sys::{Errno, FileRange, HoleKind, Reservation, Seen, Shown, compare, lacks_access};
 use crate::table::Mapping;
 use crate::window::Window;
 use std::collections::BTreeMap;
@@ -139,13 +139,13 @@ impl Region {
         &mut self,
         span: Span,
         cause: Refusal,
-        before: impl IntoIterator<Item = (Range<usize>, Shown)>,
+        before: impl IntoIterator<Item = (Range<usize>, Shown), IntoIter: Clone>,
     ) -> Failure {
         let Ok(range) = self.range(span) else { return Failure::Refused(cause) };
         let kind = self.hole_kind(span);
         if self.reservation.refill(span.start().0, range.len(), kind).is_ok() {
             self.even_out(span, kind).err().unwrap_or(Failure::Emptied(cause))
-        } else if all_shown(before) {
+        } else if compare(before) == Seen::AsExpected {
             Failure::Refused(cause)
         } else {
             self.abandoned = Some(self.abandoned.map_or(span, |before| before.hull(span)));

@@ -77,6 +77,8 @@ impl Mapper {
             return Err(OpenError::Invalid("max_mappings is 0".to_owned()));
         }
         let guard = ForkGuard::new()?;
+        #[cfg(target_os = "linux")]
+        crate::sys::keep_proc_self();
         let backend = attach(&window)?;
         let budget = Budget::of_process();
         let vmas_of_window = backend.vmas_of_window();

@@ -67,3 +67,94 @@ fn access_mode(fd: RawFd) -> Option<i32> {
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
     (flags >= 0).then_some(flags & libc::O_ACCMODE)
 }
+
+/// Kinds of file systems whose files are mapped with more care than others.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filesystem {
+    /// hugetlbfs, or the memory of a memfd made with `MFD_HUGETLB`: the kernel rounds what is mapped up to huge pages.
+    HugeTlb,
+    /// FUSE: whether a file can be mapped is its server's to say, at each opening.
+    Fuse,
+    /// Any other.
+    Other,
+}
+
+/// `fstatfs(2)`: which kind of file system `fd` is on. All files of one `st_dev` are on the same.
+#[cfg(target_os = "linux")]
+pub(crate) fn filesystem(fd: RawFd) -> Result<Filesystem, Errno> {
+    let mut statfs = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the kernel checks `fd`, and writes at most a `struct statfs` to the pointer, which is of one.
+    let answer = unsafe { libc::fstatfs(fd, statfs.as_mut_ptr()) };
+    if answer != 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: fstatfs returned 0, so it filled the struct.
+    let statfs = unsafe { statfs.assume_init() };
+    Ok(match statfs.f_type {
+        libc::HUGETLBFS_MAGIC => Filesystem::HugeTlb,
+        libc::FUSE_SUPER_MAGIC => Filesystem::Fuse,
+        _ => Filesystem::Other,
+    })
+}
+
+/// Whether no new mapping of the file may be written through: `F_SEAL_WRITE` or `F_SEAL_FUTURE_WRITE` of `fcntl(2)`. Only
+/// files of memory (memfd, tmpfs) can be sealed.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_write_sealed(fd: RawFd) -> bool {
+    // SAFETY: the kernel checks `fd`; no memory is involved.
+    let seals = unsafe { libc::fcntl(fd, libc::F_GET_SEALS) };
+    seals >= 0 && seals & (libc::F_SEAL_WRITE | libc::F_SEAL_FUTURE_WRITE) != 0
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+    use std::fs::File;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+    fn memfd(name: &CStr, flags: libc::c_uint) -> Option<OwnedFd> {
+        // SAFETY: the name ends with a NUL.
+        let fd = unsafe { libc::memfd_create(name.as_ptr(), flags) };
+        // SAFETY: memfd_create has just made the descriptor.
+        (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    #[test]
+    fn huge_memfd_is_told_from_others() {
+        let plain = memfd(c"plain", libc::MFD_CLOEXEC).unwrap();
+        assert_eq!(filesystem(plain.as_raw_fd()), Ok(Filesystem::Other));
+        assert_eq!(filesystem(File::open("/proc/self/maps").unwrap().as_raw_fd()), Ok(Filesystem::Other));
+        assert_eq!(filesystem(-1), Err(Errno(libc::EBADF)));
+        for size in [0, libc::MFD_HUGE_2MB, libc::MFD_HUGE_1GB] {
+            match memfd(c"huge", libc::MFD_CLOEXEC | libc::MFD_HUGETLB | size) {
+                Some(huge) => {
+                    assert!(matches!(identify(huge.as_raw_fd()), Ok(Identified::Regular(_))), "a regular file it is");
+                    assert_eq!(filesystem(huge.as_raw_fd()), Ok(Filesystem::HugeTlb));
+                }
+                // ENODEV where the host has no such pages.
+                None => assert!([libc::ENODEV, libc::EINVAL].contains(&Errno::last().0), "{}", Errno::last()),
+            }
+        }
+    }
+
+    #[test]
+    fn seals_against_writing_are_told_from_others() {
+        let harmless = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+        for (seals, sealed) in [
+            (0, false),
+            (harmless, false),
+            (libc::F_SEAL_WRITE, true),
+            (libc::F_SEAL_FUTURE_WRITE, true),
+            (libc::F_SEAL_FUTURE_WRITE | harmless, true),
+        ] {
+            let file = memfd(c"sealed", libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING).unwrap();
+            // SAFETY: no memory is involved.
+            assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }, 0);
+            assert_eq!(is_write_sealed(file.as_raw_fd()), sealed, "{seals:#x}");
+        }
+        assert!(!is_write_sealed(File::open("/proc/self/maps").unwrap().as_raw_fd()), "cannot be sealed");
+        assert!(!is_write_sealed(-1));
+    }
+}

@@ -1,8 +1,23 @@
-//! What the kernel says of a range of this process: `proc_pid_maps(5)`.
+//! What the kernel says lies in a range of this process's addresses.
+//!
+//! Asked when an `mmap` over a part of a window has failed, while the mapper's lock is held; so it has to be quick among
+//! any number of mappings, and to work in a sandbox. In this order:
+//!
+//! 1. `PROCMAP_QUERY` (Linux 6.11, include/uapi/linux/fs.h): one look-up a VMA, however many there are.
+//! 2. Reading `maps` (`proc_pid_maps(5)`) up to the end of the range: that file can't be entered in its middle.
+//! 3. Without `/proc`: `mincore(2)`, which says ENOMEM if a page of a range is free; and of a range without a free page,
+//!    `process_vm_readv(2)`, which can read none of a hole's. So a hole can be told from memory that is in use, though
+//!    not from other memory that can't be read; which 1 and 2 can't either. Which file is mapped where no system call
+//!    tells, so there the answer is [`Seen::Unknown`].
+//!
+//! The first two ask a descriptor kept from before (`procfs.rs`). Other calls don't help: those that tell mappings
+//! apart change them too (`mprotect`, `madvise`, `mremap`), and they may be another thread's.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use super::procfs::{ProcSelf, proc_self};
+use super::{Errno, copy, page_size};
+use std::io::{BufRead, BufReader, Seek};
 use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// What a range of a window is believed to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,44 +28,139 @@ pub(crate) enum Shown {
     File { ino: u64, file_offset: u64, writable: bool },
 }
 
-/// Whether each range is wholly mapped as it says. The ranges rise. False where that can't be found out.
-pub(crate) fn all_shown(expected: impl IntoIterator<Item = (Range<usize>, Shown)>) -> bool {
-    let Ok(file) = File::open("/proc/self/maps") else { return false };
-    let mut vmas = BufReader::new(file).lines().map_while(|line| parse(&line.ok()?));
-    let mut current = vmas.next();
+/// How what lies in ranges compares with what was expected there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    AsExpected,
+    Otherwise,
+    /// It can't be found out, for this reason.
+    Unknown(Errno),
+}
+
+/// Whether each range is wholly mapped as it says. The ranges are of whole pages, and rise.
+pub(crate) fn compare<E>(expected: E) -> Seen
+where
+    E: IntoIterator<Item = (Range<usize>, Shown), IntoIter: Clone>,
+{
+    let expected = expected.into_iter();
+    let told = proc_self().and_then(|proc| {
+        let queried = compare_by(expected.clone(), |address| query(proc, address));
+        queried.or_else(|_| compare_by_reading(proc, expected.clone()))
+    });
+    match told {
+        Ok(true) => Seen::AsExpected,
+        Ok(false) => Seen::Otherwise,
+        Err(errno) => compare_without_proc(expected, errno),
+    }
+}
+
+/// The VMA that holds `address`, if one does.
+pub(super) fn vma_at(proc: &ProcSelf, address: usize) -> Result<Option<Range<usize>>, Errno> {
+    let vma = query(proc, address).or_else(|_| {
+        let (_guard, mut vma_at) = reader(proc)?;
+        vma_at(address)
+    });
+    Ok(vma?.map(|vma| vma.range))
+}
+
+/// `vma_at` gives the VMA that holds an address. The addresses asked for rise.
+fn compare_by(
+    expected: impl Iterator<Item = (Range<usize>, Shown)>,
+    mut vma_at: impl FnMut(usize) -> Result<Option<Vma>, Errno>,
+) -> Result<bool, Errno> {
     for (range, shown) in expected {
         let mut covered = range.start;
         while covered < range.end {
-            match &current {
-                Some(vma) if vma.range.end <= covered => current = vmas.next(),
-                Some(vma) if vma.range.start <= covered && vma.shows(shown, range.start) => {
-                    covered = vma.range.end;
-                }
-                _ => return false,
+            match vma_at(covered)? {
+                Some(vma) if vma.shows(shown, range.start) => covered = vma.range.end,
+                _ => return Ok(false),
             }
         }
     }
-    true
+    Ok(true)
 }
 
-#[derive(Debug, PartialEq, Eq)]
+fn compare_by_reading(proc: &ProcSelf, expected: impl Iterator<Item = (Range<usize>, Shown)>) -> Result<bool, Errno> {
+    let (_reading, vma_at) = reader(proc)?;
+    compare_by(expected, vma_at)
+}
+
+/// As the module says: holes are known by what can't be done with them.
+fn compare_without_proc(expected: impl Iterator<Item = (Range<usize>, Shown)>, why: Errno) -> Seen {
+    let mut seen = Seen::AsExpected;
+    for (range, shown) in expected {
+        match (is_wholly_mapped(&range), shown) {
+            (Ok(true), Shown::Hole) => match can_be_read(range) {
+                Ok(false) => {}
+                Ok(true) => return Seen::Otherwise,
+                Err(_) => seen = Seen::Unknown(why),
+            },
+            (Ok(false), _) => return Seen::Otherwise,
+            (Ok(true), Shown::File { .. }) | (Err(_), _) => seen = Seen::Unknown(why),
+        }
+    }
+    seen
+}
+
+/// Whether no page of a range is free: `mincore(2)`.
+fn is_wholly_mapped(range: &Range<usize>) -> Result<bool, Errno> {
+    let mut is_resident = [0; 1024]; // of a page each; what it says is of no interest
+    for start in range.clone().step_by(is_resident.len().saturating_mul(page())) {
+        let length = range.end.saturating_sub(start).min(is_resident.len().saturating_mul(page()));
+        // SAFETY: the kernel looks at the addresses, and writes a byte for each of their pages to the array, which has
+        // as many.
+        let answer = unsafe { libc::mincore(start as *mut _, length, is_resident.as_mut_ptr()) };
+        match Errno::last() {
+            _ if answer == 0 => {}
+            Errno(libc::ENOMEM) => return Ok(false),
+            errno => return Err(errno),
+        }
+    }
+    Ok(true)
+}
+
+/// Whether any page of a range can be read.
+fn can_be_read(range: Range<usize>) -> Result<bool, Errno> {
+    for start in range.step_by(page()) {
+        match copy::read_checked(start, &mut [0]) {
+            Ok(()) => return Ok(true),
+            Err(Errno(libc::EFAULT)) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(false)
+}
+
+fn page() -> usize {
+    usize::try_from(page_size()).unwrap_or(4096)
+}
+
+/// What `maps` tells of a VMA.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Vma {
     range: Range<usize>,
-    permissions: String,
+    /// `PROCMAP_QUERY_VMA_*`.
+    access: u64,
     offset: u64,
     ino: u64,
 }
+
+/// `PROCMAP_QUERY_VMA_READABLE` and so on, of include/uapi/linux/fs.h.
+const READABLE: u64 = 1;
+const WRITABLE: u64 = 2;
+const EXECUTABLE: u64 = 4;
+const SHARED: u64 = 8;
 
 impl Vma {
     /// `start` is where the range begins that should be shown, in or before this VMA.
     fn shows(&self, shown: Shown, start: usize) -> bool {
         match shown {
-            Shown::Hole => self.permissions == "---p" && self.ino == 0,
+            Shown::Hole => self.access == 0 && self.ino == 0,
             Shown::File { ino, file_offset, writable } => {
                 // Widened to signed: a VMA that begins before the range has a smaller file offset than the range.
                 let (start, vma_start) = (start as i128, self.range.start as i128);
                 let expected = i128::from(file_offset).wrapping_add(vma_start.wrapping_sub(start));
-                self.permissions == if writable { "rw-s" } else { "r--s" }
+                self.access == SHARED | READABLE | if writable { WRITABLE } else { 0 }
                     && self.ino == ino
                     && i128::from(self.offset) == expected
             }
@@ -58,27 +168,103 @@ impl Vma {
     }
 }
 
+/// `_IOWR('f', 17, struct procmap_query)` of include/uapi/linux/fs.h.
+const PROCMAP_QUERY: libc::Ioctl = 0xc068_6611_u32 as libc::Ioctl;
+
+/// `struct procmap_query` of include/uapi/linux/fs.h.
+#[repr(C)]
+#[derive(Default)]
+struct ProcmapQuery {
+    size: u64,
+    query_flags: u64,
+    query_addr: u64,
+    vma_start: u64,
+    vma_end: u64,
+    vma_flags: u64,
+    vma_page_size: u64,
+    vma_offset: u64,
+    inode: u64,
+    dev_major: u32,
+    dev_minor: u32,
+    /// 0: the name is not asked for, and neither is the build id.
+    vma_name_size: u32,
+    build_id_size: u32,
+    vma_name_addr: u64,
+    build_id_addr: u64,
+}
+
+/// The VMA that holds `address`, if one does.
+fn query(proc: &ProcSelf, address: usize) -> Result<Option<Vma>, Errno> {
+    let size = size_of::<ProcmapQuery>() as u64;
+    let mut query = ProcmapQuery { size, query_addr: address as u64, ..ProcmapQuery::default() };
+    // SAFETY: the request reads and writes one `struct procmap_query`, which the pointer is of, and is told that there
+    // are no buffers for a name and a build id.
+    let answer = unsafe { libc::ioctl(proc.maps().as_fd().as_raw_fd(), PROCMAP_QUERY, &raw mut query) };
+    if answer != 0 {
+        let errno = Errno::last();
+        return if errno.0 == libc::ENOENT { Ok(None) } else { Err(errno) };
+    }
+    // Addresses of this process fit its own usize.
+    #[allow(clippy::cast_possible_truncation)]
+    let range = query.vma_start as usize..query.vma_end as usize;
+    Ok(Some(Vma { range, access: query.vma_flags, offset: query.vma_offset, ino: query.inode }))
+}
+
+/// Finds the VMAs that hold addresses, if any do, by reading. The addresses asked for rise.
+fn reader(
+    proc: &ProcSelf,
+) -> Result<(impl Sized, impl FnMut(usize) -> Result<Option<Vma>, Errno>), Errno> {
+    let (reading, mut maps) = proc.maps_for_reading();
+    maps.rewind().map_err(|error| errno_of(&error))?;
+    let mut lines = BufReader::new(maps).split(b'\n'); // names of files are bytes
+    let mut current: Option<Vma> = None;
+    let vma_at = move |address| {
+        while current.as_ref().is_none_or(|vma| vma.range.end <= address) {
+            let Some(line) = lines.next() else { return Ok(None) };
+            let line = line.map_err(|error| errno_of(&error))?;
+            current = Some(parse(&String::from_utf8_lossy(&line)).ok_or(Errno(libc::EBADMSG))?);
+        }
+        Ok(current.clone().filter(|vma| vma.range.contains(&address)))
+    };
+    Ok((reading, vma_at))
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    Errno(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
 /// One line: `start-end perms offset dev inode path`, numbers in hex but for the inode.
 fn parse(line: &str) -> Option<Vma> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
     let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
-    let permissions = fields.next()?.to_owned();
+    let permissions = fields.next()?.chars().zip([('r', READABLE), ('w', WRITABLE), ('x', EXECUTABLE), ('s', SHARED)]);
+    let access = permissions.filter(|(given, (letter, _))| given == letter).map(|(_, (_, bit))| bit).sum();
     let offset = u64::from_str_radix(fields.next()?, 16).ok()?;
     let _dev = fields.next()?;
     let ino = fields.next()?.parse().ok()?;
-    Some(Vma { range, permissions, offset, ino })
+    Some(Vma { range, access, offset, ino })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::{FileRange, Reservation};
+    use std::ffi::OsString;
+    use std::fs::{self, File};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::ffi::OsStringExt;
+    use std::os::unix::fs::MetadataExt;
+
+    /// Nothing is ever mapped at 0: vm.mmap_min_addr.
+    const FREE: Range<usize> = 0..0x1_0000;
 
     #[test]
     fn parses_a_line_of_the_kernel() {
         let vma = parse("7f0000200000-7f0000400000 r--s 00003000 08:02 1234  /srv/share/a b").unwrap();
         assert_eq!(vma.range, 0x7f00_0020_0000..0x7f00_0040_0000);
-        assert_eq!((vma.permissions.as_str(), vma.offset, vma.ino), ("r--s", 0x3000, 1234));
+        assert_eq!((vma.access, vma.offset, vma.ino), (READABLE | SHARED, 0x3000, 1234));
+        assert_eq!(parse("0-1 rwxp 0 08:02 1").unwrap().access, READABLE | WRITABLE | EXECUTABLE);
         assert_eq!(parse("not a line"), None);
     }
 
@@ -95,11 +281,98 @@ mod tests {
         assert!(!vma.shows(Shown::Hole, 0x7f00_0020_0000));
     }
 
+    /// A window that shows a file in pages 2 and 3 of 8. In the file's name is a byte that is no UTF-8.
+    struct Rig {
+        window: Reservation,
+        file: File,
+    }
+
+    impl Rig {
+        fn new(name: &str) -> Self {
+            let mut unique = format!("daxmap-{name}-{}-", std::process::id()).into_bytes();
+            unique.push(0xff);
+            let path = std::env::temp_dir().join(OsString::from_vec(unique));
+            fs::write(&path, vec![7; 4 * page()]).unwrap();
+            let file = File::open(&path).unwrap();
+            fs::remove_file(path).unwrap();
+            let mut window = Reservation::new(8 * page(), page()).unwrap();
+            let range = FileRange { fd: file.as_raw_fd(), offset: page_size(), length: 2 * page() };
+            window.place(2 * page_size(), &range, false).unwrap();
+            Self { window, file }
+        }
+
+        fn pages(&self, pages: Range<usize>) -> Range<usize> {
+            let start = self.window.range().start();
+            start + pages.start * page()..start + pages.end * page()
+        }
+
+        fn file(&self, pages: Range<usize>, page_of_file: u64, writable: bool) -> (Range<usize>, Shown) {
+            let ino = self.file.metadata().unwrap().ino();
+            (self.pages(pages), Shown::File { ino, file_offset: page_of_file * page_size(), writable })
+        }
+
+        fn hole(&self, pages: Range<usize>) -> (Range<usize>, Shown) {
+            (self.pages(pages), Shown::Hole)
+        }
+
+        /// Expectations, and whether they are true.
+        fn cases(&self) -> Vec<(Vec<(Range<usize>, Shown)>, bool)> {
+            vec![
+                (vec![], true),
+                (vec![self.hole(0..0)], true),
+                (vec![self.hole(0..2), self.file(2..4, 1, false)], true),
+                (vec![self.hole(0..1), self.hole(1..2), self.file(2..3, 1, false), self.file(3..4, 2, false)], true),
+                (vec![self.hole(4..8)], true),
+                (vec![self.hole(0..3)], false),
+                (vec![self.file(2..4, 2, false)], false),
+                (vec![self.file(2..4, 1, true)], false),
+                (vec![self.file(1..3, 0, false)], false),
+                (vec![self.hole(0..2), self.file(2..4, 1, false), self.hole(4..8)], true),
+                (vec![(FREE, Shown::Hole), self.hole(0..2)], false),
+                (vec![(FREE, Shown::File { ino: 0, file_offset: 0, writable: false })], false),
+            ]
+        }
+    }
+
     #[test]
-    fn finds_this_very_code_mapped() {
-        let here = finds_this_very_code_mapped as *const () as usize;
-        assert!(!all_shown([(here..here + 1, Shown::Hole)]), "code is no hole");
-        assert!(!all_shown([(0..1, Shown::Hole)]), "nothing is mapped at 0");
-        assert!(all_shown([]));
+    fn proc_tells_what_lies_in_a_range_whichever_way_it_is_asked() {
+        let (rig, proc) = (Rig::new("ways"), proc_self().unwrap());
+        for (expected, is_there) in rig.cases() {
+            let seen = if is_there { Seen::AsExpected } else { Seen::Otherwise };
+            assert_eq!(compare(expected.clone()), seen, "{expected:?}");
+            assert_eq!(compare_by_reading(proc, expected.clone().into_iter()), Ok(is_there), "{expected:?}");
+            match compare_by(expected.clone().into_iter(), |address| query(proc, address)) {
+                Err(Errno(libc::ENOTTY)) => {} // before Linux 6.11
+                told => assert_eq!(told, Ok(is_there), "{expected:?}"),
+            }
+        }
+    }
+
+    /// What can't be told is never taken for what was expected, nor for anything else.
+    #[test]
+    fn without_proc_holes_are_told_and_files_are_not() {
+        let rig = Rig::new("without");
+        let why = Errno(libc::ENOENT);
+        for (expected, is_there) in rig.cases() {
+            let names_a_file = expected.iter().any(|(_, shown)| *shown != Shown::Hole);
+            let seen = compare_without_proc(expected.clone().into_iter(), why);
+            let allowed = match (is_there, names_a_file) {
+                (true, false) => [Seen::AsExpected; 2],
+                (true, true) => [Seen::Unknown(why); 2],
+                (false, false) => [Seen::Otherwise; 2],
+                (false, true) => [Seen::Otherwise, Seen::Unknown(why)],
+            };
+            assert!(allowed.contains(&seen), "{expected:?}: {seen:?}");
+        }
+        let free_then_file = [(FREE, Shown::Hole), rig.file(2..4, 1, false)];
+        assert_eq!(compare_without_proc(free_then_file.into_iter(), why), Seen::Otherwise, "a free page is found");
+    }
+
+    #[test]
+    fn memory_in_use_is_no_hole() {
+        let here = memory_in_use_is_no_hole as *const () as usize & !(page() - 1);
+        let used = [(here..here + page(), Shown::Hole)];
+        assert_eq!(compare(used.clone()), Seen::Otherwise);
+        assert_eq!(compare_without_proc(used.into_iter(), Errno(libc::ENOENT)), Seen::Otherwise);
     }
 }

@@ -13,12 +13,17 @@ mod range;
 #[cfg(target_os = "linux")]
 mod kvm;
 #[cfg(target_os = "linux")]
+mod mapped_file;
+#[cfg(target_os = "linux")]
 mod maps;
+#[cfg(target_os = "linux")]
+mod procfs;
 #[cfg(target_os = "linux")]
 mod reservation;
 
 pub use file::FileId;
 pub use file::is_read_write;
+pub(crate) use copy::{READ_CALL, WRITE_CALL};
 pub(crate) use file::{Identified, identify};
 pub(crate) use fork::ForkGuard;
 pub(crate) use hvf::Framework;
@@ -27,9 +32,11 @@ pub use range::HostRange;
 
 #[cfg(target_os = "linux")]
 pub(crate) use {
-    file::lacks_access,
+    file::{Filesystem, filesystem, is_write_sealed, lacks_access},
     kvm::Memslot,
-    maps::{Shown, all_shown},
+    mapped_file::length_of_mapped,
+    maps::{Seen, Shown, compare},
+    procfs::keep_proc_self,
     reservation::{HoleKind, Reservation},
 };
 
