@@ -40,7 +40,7 @@ pub use backend::{Access, Backend, FRAMEWORK, Failure, Hvf, Hypervisor, Hypervis
 #[cfg(target_os = "linux")]
 pub use backend::{HostWindow, KvmWindow};
 pub use budget::Budget;
-pub use error::{Error, OpenError, Result};
+pub use error::{Error, NoPage, OpenError, Result};
 pub use mapper::{BatchResult, Mapper, Options};
 pub use refusal::Refusal;
 pub use stats::Stats;

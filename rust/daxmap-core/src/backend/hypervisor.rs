@@ -167,6 +167,11 @@ impl<H: Hypervisor> Backend for HypervisorBackend<H> {
         freed.map_err(|(_, errno)| Failure::Emptied(errno.into()))
     }
 
+    fn host_address_at(&self, offset: WindowOffset) -> Option<usize> {
+        let (memory, inside, _) = self.piece(offset.0, 1).ok()?;
+        memory.range.start().checked_add(usize::try_from(inside).ok()?)
+    }
+
     fn read(&self, offset: WindowOffset, buffer: &mut [u8]) -> Result<(), Errno> {
         let mut rest = buffer;
         let mut next = offset.0;

@@ -107,6 +107,11 @@ pub trait Backend: Debug + Send {
     /// Any [`Failure`].
     fn unmap(&mut self, span: Span, mappings: &[Mapping]) -> Result<(), Failure>;
 
+    /// Where in this process the byte at `offset` is shown, if anywhere.
+    fn host_address_at(&self, offset: WindowOffset) -> Option<usize> {
+        self.host_address()?.checked_add(usize::try_from(offset.0).ok()?)
+    }
+
     /// Fills `buffer` from the window.
     ///
     /// # Errors

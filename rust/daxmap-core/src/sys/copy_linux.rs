@@ -5,8 +5,8 @@
 //! so no file that is not open for that; but holes can be read and written through it, and private memory that is
 //! read-only. From these the callers keep away.
 
-use super::procfs::proc_self;
 use super::Errno;
+use super::procfs::proc_self;
 use std::ffi::c_void;
 use std::fs::File;
 use std::io;
@@ -30,7 +30,7 @@ pub(super) fn read(address: usize, buffer: &mut [u8]) -> Result<(), Errno> {
     match read_checked(address, buffer) {
         Err(errno) if is_forbidden(errno) => {
             let memory = open_memory(libc::O_RDONLY).ok_or(errno)?;
-            memory.read_exact_at(buffer, address as u64).map_err(fault)
+            memory.read_exact_at(buffer, address as u64).map_err(|error| fault(&error))
         }
         done => done,
     }
@@ -50,12 +50,11 @@ pub(super) fn read_checked(address: usize, buffer: &mut [u8]) -> Result<(), Errn
 /// written.
 pub(super) unsafe fn write(address: usize, data: &[u8]) -> Result<(), Errno> {
     // SAFETY: the kernel only reads from `data`; what is stored to is the caller's to promise.
-    let written =
-        unsafe { transfer(libc::process_vm_writev, data.as_ptr().cast_mut().cast(), address, data.len()) };
+    let written = unsafe { transfer(libc::process_vm_writev, data.as_ptr().cast_mut().cast(), address, data.len()) };
     match written {
         Err(errno) if is_forbidden(errno) => {
             let memory = open_memory(libc::O_WRONLY).ok_or(errno)?;
-            memory.write_all_at(data, address as u64).map_err(fault)
+            memory.write_all_at(data, address as u64).map_err(|error| fault(&error))
         }
         done => done,
     }
@@ -72,7 +71,7 @@ fn open_memory(flags: libc::c_int) -> Option<File> {
 }
 
 /// It says EIO, or nothing more, of an address that can't be accessed.
-fn fault(error: io::Error) -> Errno {
+fn fault(error: &io::Error) -> Errno {
     let errno = error.raw_os_error().filter(|errno| *errno != libc::EIO);
     Errno(errno.unwrap_or(libc::EFAULT))
 }
@@ -120,13 +119,13 @@ mod tests {
         let (reader, writer) = (open_memory(libc::O_RDONLY).unwrap(), open_memory(libc::O_WRONLY).unwrap());
         for (writable, expected, content) in [(false, Err(Errno(libc::EFAULT)), b"old"), (true, Ok(()), b"new")] {
             window.place(0, &range, writable).unwrap();
-            assert_eq!(writer.write_all_at(b"new", start).map_err(fault), expected);
+            assert_eq!(writer.write_all_at(b"new", start).map_err(|error| fault(&error)), expected);
             let mut read = [0; 3];
             reader.read_exact_at(&mut read, start).unwrap();
             assert_eq!(&read, content);
             file.read_exact_at(&mut read, 0).unwrap();
             assert_eq!(&read, content);
-            let past_the_end = reader.read_exact_at(&mut [0], start + page as u64).map_err(fault);
+            let past_the_end = reader.read_exact_at(&mut [0], start + page as u64).map_err(|error| fault(&error));
             assert_eq!(past_the_end, Err(Errno(libc::EFAULT)));
         }
         assert!(reader.write_all_at(b"no", start).is_err(), "open for reading only");

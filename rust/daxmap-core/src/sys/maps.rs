@@ -6,18 +6,17 @@
 //! 1. `PROCMAP_QUERY` (Linux 6.11, include/uapi/linux/fs.h): one look-up a VMA, however many there are.
 //! 2. Reading `maps` (`proc_pid_maps(5)`) up to the end of the range: that file can't be entered in its middle.
 //! 3. Without `/proc`: `mincore(2)`, which says ENOMEM if a page of a range is free; and of a range without a free page,
-//!    `process_vm_readv(2)`, which can read none of a hole's. So a hole can be told from memory that is in use, though
-//!    not from other memory that can't be read; which 1 and 2 can't either. Which file is mapped where no system call
-//!    tells, so there the answer is [`Seen::Unknown`].
+//!    `process_vm_readv(2)`, which can read none of a hole's. So a hole is told from memory that is in use; not from
+//!    another's inaccessible memory, which looks the same to 1 and 2 too, nor from a mapping that lies wholly past the
+//!    end of its file. Which file is mapped where no system call tells, so there the answer is [`Seen::Unknown`].
 //!
 //! The first two ask a descriptor kept from before (`procfs.rs`). Other calls don't help: those that tell mappings
 //! apart change them too (`mprotect`, `madvise`, `mremap`), and they may be another thread's.
 
 use super::procfs::{ProcSelf, proc_self};
+use super::vma::{READABLE, Reader, SHARED, Vma, WRITABLE, query};
 use super::{Errno, copy, page_size};
-use std::io::{BufRead, BufReader, Seek};
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd};
 
 /// What a range of a window is believed to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +55,8 @@ where
 
 /// The VMA that holds `address`, if one does.
 pub(super) fn vma_at(proc: &ProcSelf, address: usize) -> Result<Option<Range<usize>>, Errno> {
-    let vma = query(proc, address).or_else(|_| {
-        let (_guard, mut vma_at) = reader(proc)?;
-        vma_at(address)
-    });
-    Ok(vma?.map(|vma| vma.range))
+    let vma = query(proc, address).or_else(|_| Reader::new(proc)?.vma_at(address))?;
+    Ok(vma.map(|vma| vma.range))
 }
 
 /// `vma_at` gives the VMA that holds an address. The addresses asked for rise.
@@ -81,8 +77,8 @@ fn compare_by(
 }
 
 fn compare_by_reading(proc: &ProcSelf, expected: impl Iterator<Item = (Range<usize>, Shown)>) -> Result<bool, Errno> {
-    let (_reading, vma_at) = reader(proc)?;
-    compare_by(expected, vma_at)
+    let mut reader = Reader::new(proc)?;
+    compare_by(expected, |address| reader.vma_at(address))
 }
 
 /// As the module says: holes are known by what can't be done with them.
@@ -135,22 +131,6 @@ fn page() -> usize {
     usize::try_from(page_size()).unwrap_or(4096)
 }
 
-/// What `maps` tells of a VMA.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Vma {
-    range: Range<usize>,
-    /// `PROCMAP_QUERY_VMA_*`.
-    access: u64,
-    offset: u64,
-    ino: u64,
-}
-
-/// `PROCMAP_QUERY_VMA_READABLE` and so on, of include/uapi/linux/fs.h.
-const READABLE: u64 = 1;
-const WRITABLE: u64 = 2;
-const EXECUTABLE: u64 = 4;
-const SHARED: u64 = 8;
-
 impl Vma {
     /// `start` is where the range begins that should be shown, in or before this VMA.
     fn shows(&self, shown: Shown, start: usize) -> bool {
@@ -168,84 +148,6 @@ impl Vma {
     }
 }
 
-/// `_IOWR('f', 17, struct procmap_query)` of include/uapi/linux/fs.h.
-const PROCMAP_QUERY: libc::Ioctl = 0xc068_6611_u32 as libc::Ioctl;
-
-/// `struct procmap_query` of include/uapi/linux/fs.h.
-#[repr(C)]
-#[derive(Default)]
-struct ProcmapQuery {
-    size: u64,
-    query_flags: u64,
-    query_addr: u64,
-    vma_start: u64,
-    vma_end: u64,
-    vma_flags: u64,
-    vma_page_size: u64,
-    vma_offset: u64,
-    inode: u64,
-    dev_major: u32,
-    dev_minor: u32,
-    /// 0: the name is not asked for, and neither is the build id.
-    vma_name_size: u32,
-    build_id_size: u32,
-    vma_name_addr: u64,
-    build_id_addr: u64,
-}
-
-/// The VMA that holds `address`, if one does.
-fn query(proc: &ProcSelf, address: usize) -> Result<Option<Vma>, Errno> {
-    let size = size_of::<ProcmapQuery>() as u64;
-    let mut query = ProcmapQuery { size, query_addr: address as u64, ..ProcmapQuery::default() };
-    // SAFETY: the request reads and writes one `struct procmap_query`, which the pointer is of, and is told that there
-    // are no buffers for a name and a build id.
-    let answer = unsafe { libc::ioctl(proc.maps().as_fd().as_raw_fd(), PROCMAP_QUERY, &raw mut query) };
-    if answer != 0 {
-        let errno = Errno::last();
-        return if errno.0 == libc::ENOENT { Ok(None) } else { Err(errno) };
-    }
-    // Addresses of this process fit its own usize.
-    #[allow(clippy::cast_possible_truncation)]
-    let range = query.vma_start as usize..query.vma_end as usize;
-    Ok(Some(Vma { range, access: query.vma_flags, offset: query.vma_offset, ino: query.inode }))
-}
-
-/// Finds the VMAs that hold addresses, if any do, by reading. The addresses asked for rise.
-fn reader(
-    proc: &ProcSelf,
-) -> Result<(impl Sized, impl FnMut(usize) -> Result<Option<Vma>, Errno>), Errno> {
-    let (reading, mut maps) = proc.maps_for_reading();
-    maps.rewind().map_err(|error| errno_of(&error))?;
-    let mut lines = BufReader::new(maps).split(b'\n'); // names of files are bytes
-    let mut current: Option<Vma> = None;
-    let vma_at = move |address| {
-        while current.as_ref().is_none_or(|vma| vma.range.end <= address) {
-            let Some(line) = lines.next() else { return Ok(None) };
-            let line = line.map_err(|error| errno_of(&error))?;
-            current = Some(parse(&String::from_utf8_lossy(&line)).ok_or(Errno(libc::EBADMSG))?);
-        }
-        Ok(current.clone().filter(|vma| vma.range.contains(&address)))
-    };
-    Ok((reading, vma_at))
-}
-
-fn errno_of(error: &std::io::Error) -> Errno {
-    Errno(error.raw_os_error().unwrap_or(libc::EIO))
-}
-
-/// One line: `start-end perms offset dev inode path`, numbers in hex but for the inode.
-fn parse(line: &str) -> Option<Vma> {
-    let mut fields = line.split_ascii_whitespace();
-    let (start, end) = fields.next()?.split_once('-')?;
-    let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
-    let permissions = fields.next()?.chars().zip([('r', READABLE), ('w', WRITABLE), ('x', EXECUTABLE), ('s', SHARED)]);
-    let access = permissions.filter(|(given, (letter, _))| given == letter).map(|(_, (_, bit))| bit).sum();
-    let offset = u64::from_str_radix(fields.next()?, 16).ok()?;
-    let _dev = fields.next()?;
-    let ino = fields.next()?.parse().ok()?;
-    Some(Vma { range, access, offset, ino })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,21 +158,13 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
     use std::os::unix::fs::MetadataExt;
 
-    /// Nothing is ever mapped at 0: vm.mmap_min_addr.
+    /// Nothing is ever mapped at 0: `vm.mmap_min_addr`.
     const FREE: Range<usize> = 0..0x1_0000;
 
     #[test]
-    fn parses_a_line_of_the_kernel() {
-        let vma = parse("7f0000200000-7f0000400000 r--s 00003000 08:02 1234  /srv/share/a b").unwrap();
-        assert_eq!(vma.range, 0x7f00_0020_0000..0x7f00_0040_0000);
-        assert_eq!((vma.access, vma.offset, vma.ino), (READABLE | SHARED, 0x3000, 1234));
-        assert_eq!(parse("0-1 rwxp 0 08:02 1").unwrap().access, READABLE | WRITABLE | EXECUTABLE);
-        assert_eq!(parse("not a line"), None);
-    }
-
-    #[test]
     fn tells_the_expected_file_range_from_others() {
-        let vma = parse("7f0000200000-7f0000400000 r--s 00003000 08:02 1234 /f").unwrap();
+        let range = 0x7f00_0020_0000..0x7f00_0040_0000;
+        let vma = Vma { range, access: READABLE | SHARED, offset: 0x3000, ino: 1234 };
         let file = |ino, file_offset, writable| Shown::File { ino, file_offset, writable };
         assert!(vma.shows(file(1234, 0x3000, false), 0x7f00_0020_0000));
         assert!(vma.shows(file(1234, 0x4000, false), 0x7f00_0020_1000), "the range begins inside the VMA");
@@ -280,6 +174,8 @@ mod tests {
         assert!(!vma.shows(file(1234, 0x3000, false), 0x7f00_0020_1000));
         assert!(!vma.shows(Shown::Hole, 0x7f00_0020_0000));
     }
+
+    type Expected = Vec<(Range<usize>, Shown)>;
 
     /// A window that shows a file in pages 2 and 3 of 8. In the file's name is a byte that is no UTF-8.
     struct Rig {
@@ -316,7 +212,7 @@ mod tests {
         }
 
         /// Expectations, and whether they are true.
-        fn cases(&self) -> Vec<(Vec<(Range<usize>, Shown)>, bool)> {
+        fn cases(&self) -> Vec<(Expected, bool)> {
             vec![
                 (vec![], true),
                 (vec![self.hole(0..0)], true),

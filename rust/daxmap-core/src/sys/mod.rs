@@ -7,26 +7,30 @@ mod copy;
 mod file;
 mod fork;
 mod hvf;
+#[cfg_attr(target_os = "linux", path = "mapped_file_linux.rs")]
+#[cfg_attr(target_os = "macos", path = "mapped_file_macos.rs")]
+mod mapped_file;
 mod mmap;
 mod range;
 
 #[cfg(target_os = "linux")]
 mod kvm;
 #[cfg(target_os = "linux")]
-mod mapped_file;
-#[cfg(target_os = "linux")]
 mod maps;
 #[cfg(target_os = "linux")]
 mod procfs;
 #[cfg(target_os = "linux")]
 mod reservation;
+#[cfg(target_os = "linux")]
+mod vma;
 
+pub(crate) use copy::{READ_CALL, WRITE_CALL};
 pub use file::FileId;
 pub use file::is_read_write;
-pub(crate) use copy::{READ_CALL, WRITE_CALL};
 pub(crate) use file::{Identified, identify};
 pub(crate) use fork::ForkGuard;
 pub(crate) use hvf::Framework;
+pub(crate) use mapped_file::length_of_mapped;
 pub(crate) use mmap::FileRange;
 pub use range::HostRange;
 
@@ -34,7 +38,6 @@ pub use range::HostRange;
 pub(crate) use {
     file::{Filesystem, filesystem, is_write_sealed, lacks_access},
     kvm::Memslot,
-    mapped_file::length_of_mapped,
     maps::{Seen, Shown, compare},
     procfs::keep_proc_self,
     reservation::{HoleKind, Reservation},
