@@ -1,0 +1,1 @@
+"""The contract of the mapper, over every backend."""

@@ -1,0 +1,1 @@
+"""A host that fails: system calls in turn, and resources that run out."""
