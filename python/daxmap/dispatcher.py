@@ -22,6 +22,7 @@ from daxmap.fuse import (
     InitOut,
     OutHeader,
 )
+from daxmap.reopen import keep_descriptors
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -111,6 +112,7 @@ class DaxDispatcher(_Dispatcher):
         if dax != "inode" and (min_size or rule):
             raise ValueError(f'min_size and rule choose among files, which takes dax="inode", not {dax!r}')
         self = super().__new__(cls, None if dax == "never" else mapper, resolver)
+        keep_descriptors()
         self._mapper = mapper
         self._dax = dax
         self._min_size = min_size

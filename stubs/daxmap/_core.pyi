@@ -359,14 +359,17 @@ class DaxMapper:
             length: Number of bytes.
 
         Raises:
-            OSError: ENODEV (drained), EPERM (forked child), EFAULT (a hole, a page past the end of a truncated file,
-                or an address outside the window), ENOMEM (no memory for `length` bytes), ENOTSUP (the backend is a
-                Python object, which knows no host addresses).
+            OSError: ENODEV (drained), EPERM (forked child), EFAULT (an address outside the window, a hole, a page past
+                the end of its file, or one that the host could not supply: disk full, quota, I/O error, FUSE server
+                gone; the message says which), ENOMEM (no memory for `length` bytes), ENOTSUP (the backend is a Python
+                object, which knows no host addresses), EPERM or ENOSYS (a sandbox lets no copy be made, neither by
+                process_vm_readv(2) nor by /proc/self/mem).
+            MemoryError: No memory for `length` bytes.
         """
     def write(self, guest_address: int, data: ReadableBuffer) -> None:
         """Copy bytes into the window, and so into the files. Never a SIGBUS, never a SIGSEGV.
 
-        The range is checked first; bytes before a page past the end of a truncated file may be written all the same.
+        The range is checked first; bytes before a page that the host does not have may be written all the same.
 
         Args:
             guest_address: Guest physical address of the first byte, of any alignment.

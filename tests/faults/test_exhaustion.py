@@ -1,7 +1,7 @@
 """A host that has run out of something, for real: what it refuses is refused, and later all goes on."""
 
 from collections.abc import Callable
-from errno import EAGAIN, EIO, EMFILE, ENODEV, ENOMEM
+from errno import EAGAIN, EIO, EMFILE, ENOMEM
 from pathlib import Path
 
 import pytest
@@ -218,21 +218,6 @@ def window_works_on_without_descriptors(rig: Rig) -> None:
         ]
     assert answers == [0, 0, 0, 0]
     check_that_all_works(subject)
-
-
-@of_windows
-def failure_that_cannot_be_looked_into_closes_the_mapper(rig: Rig) -> None:
-    """Whether the window is whole only /proc/self/maps could tell. It is, but better safe than sorry."""
-    subject = opened(rig)
-    with no_more_areas(), no_more_files():
-        answer = errno_of(setup(subject, 4 * PAGE))
-    assert answer == EIO
-    subject.abandon()
-    assert subject.mapper.closed
-    assert errno_of(setup(subject, 4 * PAGE)) == ENODEV
-    assert rig.mapped() == []
-    for offset in range(0, 64 * PAGE, PAGE):
-        assert rig.load(subject.mapper, offset) is None
 
 
 @pytest.mark.parametrize("body", of_any + of_windows, ids=name_of)

@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum call { PLACE, CLEAR, REFILL, PROBE, RESERVE, FREE, DELETE_SLOT, CALLS, OTHER = CALLS };
+enum call { PLACE, CLEAR, REFILL, PROBE, RESERVE, FREE, DELETE_SLOT, QUERY, CALLS, OTHER = CALLS };
 enum effect { KEEP, EMPTY, INTRUDE };
 
 // Of the calls that cover `address` (0 for all), `skip` are let through, then `times` fail.
@@ -106,16 +106,21 @@ int munmap(void *address, size_t length)
     return (int)syscall(SYS_munmap, address, length);
 }
 
-// Deletes a memslot: KVM_SET_USER_MEMORY_REGION with a size of 0, which is the third of five fields.
+// KVM_SET_USER_MEMORY_REGION with a size of 0, the third of five fields, deletes a memslot; PROCMAP_QUERY asks for a VMA.
 int ioctl(int fd, unsigned long request, ...)
 {
     va_list arguments;
     va_start(arguments, request);
     void *argument = va_arg(arguments, void *);
     va_end(arguments);
-    const unsigned long set_region = 0x4020ae46;
-    if (request == set_region && ((const uint64_t *)argument)[2] == 0 && fails(DELETE_SLOT, 0, SIZE_MAX)) {
-        errno = plans[DELETE_SLOT].error;
+    const unsigned long set_region = 0x4020ae46, query = 0xc0686611;
+    enum call call = OTHER;
+    if (request == set_region && ((const uint64_t *)argument)[2] == 0)
+        call = DELETE_SLOT;
+    else if (request == query)
+        call = QUERY;
+    if (call != OTHER && fails(call, 0, SIZE_MAX)) {
+        errno = plans[call].error;
         return -1;
     }
     return (int)syscall(SYS_ioctl, fd, request, argument);

@@ -24,6 +24,8 @@ class Call(IntEnum):
     """munmap."""
     DELETE_SLOT = 6
     """KVM_SET_USER_MEMORY_REGION with a size of 0."""
+    QUERY = 7
+    """PROCMAP_QUERY: what lies at an address."""
 
 
 class Effect(IntEnum):

@@ -127,12 +127,32 @@ pub enum Error {
         /// Who said no, and why.
         cause: Refusal,
     },
-    /// Access through the window met a hole, the window's end or a page past the end of a file.
-    Fault {
+    /// An access through the window leaves it.
+    AccessOutside {
         /// Where the access began.
         address: GuestAddress,
         /// Its length in bytes.
         length: u64,
+        /// Where the window begins.
+        base: GuestAddress,
+        /// Size of the window in bytes.
+        size: u64,
+    },
+    /// An access through the window met a hole.
+    Hole {
+        /// Where the access began.
+        address: GuestAddress,
+        /// Its length in bytes.
+        length: u64,
+        /// The first byte that no mapping holds.
+        hole: GuestAddress,
+    },
+    /// An access through the window met a page that the host does not have.
+    NoPage {
+        /// The first byte of that page which was to be accessed.
+        address: GuestAddress,
+        /// Why there is no page.
+        why: NoPage,
     },
     /// A write through the window met a read-only mapping.
     ReadOnlyMapping {
@@ -145,7 +165,9 @@ pub enum Error {
     CopyFailed {
         /// Where the access began.
         address: GuestAddress,
-        /// What the host said.
+        /// What was asked to make it.
+        call: &'static str,
+        /// What that said.
         errno: Errno,
     },
     /// The host window can't be released before its mapper is drained.
@@ -181,7 +203,7 @@ impl Error {
             Self::OverBudget { .. } => libc::ENOSPC,
             Self::Lost { .. } | Self::OutOfControl { .. } => libc::EIO,
             Self::NoMapping { .. } => libc::ENOENT,
-            Self::Fault { .. } => libc::EFAULT,
+            Self::AccessOutside { .. } | Self::Hole { .. } | Self::NoPage { .. } => libc::EFAULT,
             Self::ReadOnlyMapping { .. } => libc::EACCES,
             Self::WindowInUse => libc::EBUSY,
         };
@@ -227,14 +249,19 @@ impl fmt::Display for Error {
             Self::UnmapRefused { span, cause } => {
                 write!(f, "mapping {span} is kept, it could not be unmapped: {cause}")
             }
-            Self::Fault { address, length } => write!(
-                f,
-                "[{address}, +{length:#x}) holds a hole, a page past the end of its file, or leaves the window"
-            ),
+            Self::AccessOutside { address, length, base, size } => {
+                write!(f, "[{address}, +{length:#x}) is not in the window, [{base}, +{size:#x})")?;
+                let is_offset = address.0.checked_add(*length).is_some_and(|end| end <= *size);
+                f.write_str(if is_offset { ": guest addresses are wanted, not window offsets" } else { "" })
+            }
+            Self::Hole { address, length, hole } => {
+                write!(f, "[{address}, +{length:#x}) has a hole at {hole}: no mapping holds that byte")
+            }
+            Self::NoPage { address, why } => write!(f, "there is no page at {address}: {why}"),
             Self::ReadOnlyMapping { address, live } => {
                 write!(f, "write at {address} meets the read-only mapping {live}")
             }
-            Self::CopyFailed { address, errno } => write!(f, "copy at {address}: {errno}"),
+            Self::CopyFailed { address, call, errno } => write!(f, "copy at {address} by {call}: {errno}"),
             Self::WindowInUse => f.write_str("the window's mapper is not drained yet"),
             Self::NotReleased { errno } => write!(f, "the window's addresses stay reserved: {errno}"),
         }
@@ -250,6 +277,33 @@ impl std::error::Error for Error {
             | Self::Lost { cause, .. }
             | Self::OutOfControl { cause, .. } => cause.source(),
             _ => None,
+        }
+    }
+}
+
+/// Why the host does not have a page of a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPage {
+    /// It lies past the end of the file, which was cut, or is shorter than its mapping.
+    PastEnd {
+        /// Length of the file in bytes.
+        length: u64,
+    },
+    /// It lies in the file, and the host could not supply it.
+    NotSupplied,
+    /// One of the two: how long the file is can't be found out.
+    Unknown,
+}
+
+impl fmt::Display for NoPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SUPPLY: &str = "the host could not supply it (disk full, quota, I/O error, FUSE server gone)";
+        match self {
+            Self::PastEnd { length } => write!(f, "it lies past the end of its file, which has {length} bytes"),
+            Self::NotSupplied => f.write_str(SUPPLY),
+            Self::Unknown => {
+                write!(f, "either it lies past the end of its file, or {SUPPLY}; which of the two cannot be found out")
+            }
         }
     }
 }

@@ -140,7 +140,11 @@ impl DaxMapper {
 
     fn read<'py>(&self, py: Python<'py>, guest_address: u64, length: u64) -> PyResult<Bound<'py, PyBytes>> {
         let data = self.detached(py, |mapper| mapper.read(GuestAddress(guest_address), length))?;
-        Ok(PyBytes::new(py, &data))
+        // Not `PyBytes::new`, which panics where there is no memory.
+        PyBytes::new_with(py, data.len(), |bytes| {
+            bytes.copy_from_slice(&data);
+            Ok(())
+        })
     }
 
     /// The data is copied first: another thread may change the buffer while the interpreter is released.

@@ -182,6 +182,10 @@ impl<H: Hypervisor> Steps for HypervisorSteps<H> {
         divided
     }
 
+    fn host_address(&self, source: &HostMemory, position: u64) -> Option<usize> {
+        source.range.start().checked_add(usize::try_from(position).ok()?)
+    }
+
     fn read(&self, source: &HostMemory, position: u64, buffer: &mut [u8]) -> Result<(), Errno> {
         source.range.read(position, buffer)
     }

@@ -150,6 +150,11 @@ pub trait Backend: Debug + Send {
         false
     }
 
+    /// Where in this process the byte at `offset` is shown, if anywhere.
+    fn host_address_at(&self, offset: WindowOffset) -> Option<usize> {
+        self.host_address()?.checked_add(usize::try_from(offset.0).ok()?)
+    }
+
     /// Fills `buffer` from the window.
     ///
     /// # Errors

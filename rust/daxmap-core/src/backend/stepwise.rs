@@ -77,6 +77,11 @@ pub trait Steps: Debug + Send {
     /// What the host said: the source stays for the life of the process.
     fn close(&mut self, source: Self::Source) -> Result<(), Errno>;
 
+    /// Where in this process the byte at `position` of the source lies, if it does.
+    fn host_address(&self, _source: &Self::Source, _position: u64) -> Option<usize> {
+        None
+    }
+
     /// Fills `buffer` from the source, from `position` on.
     ///
     /// # Errors
@@ -353,6 +358,11 @@ impl<G: Steps> Backend for Stepwise<G> {
 
     fn unsettled(&self) -> u64 {
         self.unknown.len() as u64
+    }
+
+    fn host_address_at(&self, offset: WindowOffset) -> Option<usize> {
+        let (view, position, _) = self.at(offset.0, 1).ok()?;
+        self.guest.host_address(&view.source, position)
     }
 
     fn read(&self, offset: WindowOffset, buffer: &mut [u8]) -> Result<(), Errno> {

@@ -3,8 +3,8 @@
 use super::{Mapper, Open};
 use crate::addr::{GuestAddress, Span, WindowOffset};
 use crate::book::Mapping;
-use crate::error::{Error, Result};
-use crate::sys::Errno;
+use crate::error::{Error, NoPage, Result};
+use crate::sys::{Errno, READ_CALL, WRITE_CALL, length_of_mapped};
 
 impl Mapper {
     /// All live mappings by rising window offset, as they were at one moment; none on a closed mapper.
@@ -35,8 +35,9 @@ impl Mapper {
     /// read in as needed, with the mapper's lock held.
     ///
     /// # Errors
-    /// ENODEV (closed), EPERM (forked child), EFAULT (a hole, a page past the end of a truncated file, or an address
-    /// outside the window: never a signal), ENOMEM (no memory for so many bytes).
+    /// ENODEV (closed), EPERM (forked child), EFAULT (not in the window, a hole, a page past the end of its file, or one
+    /// that the host could not supply; the message says which), ENOMEM (no memory for so many bytes), and what the host
+    /// said if it lets no copy be made.
     pub fn read(&self, address: GuestAddress, length: u64) -> Result<Vec<u8>> {
         self.attempt("read", || {
             self.locked(|open| {
@@ -44,17 +45,17 @@ impl Mapper {
                 let Some(span) = self.shown(open, address, length)? else { return Ok(buffer) };
                 let size = usize::try_from(length).unwrap_or(usize::MAX);
                 let reserved = buffer.try_reserve_exact(size);
-                reserved.map_err(|_| Error::CopyFailed { address, errno: Errno(libc::ENOMEM) })?;
+                reserved.map_err(|_| Error::CopyFailed { address, call: "malloc", errno: Errno(libc::ENOMEM) })?;
                 buffer.resize(size, 0);
                 let copied = open.backend.read(span.start(), &mut buffer);
-                copied.map_err(|errno| copy_error(address, length, errno))?;
+                copied.map_err(|errno| self.why_not(open, span, READ_CALL, errno))?;
                 Ok(buffer)
             })
         })
     }
 
     /// Copies `data` into the window, and so into the files, at guest physical address `address` of any alignment. The
-    /// range is checked first; bytes before a page past the end of a truncated file may have been written all the same.
+    /// range is checked first; bytes before a page that the host does not have may have been written all the same.
     ///
     /// # Errors
     /// As [`Mapper::read`], and EACCES where a mapping is read-only.
@@ -67,7 +68,7 @@ impl Mapper {
                     return Err(Error::ReadOnlyMapping { address, live: live.span });
                 }
                 let copied = open.backend.write(span.start(), data);
-                copied.map_err(|errno| copy_error(address, length, errno))
+                copied.map_err(|errno| self.why_not(open, span, WRITE_CALL, errno))
             })
         })
     }
@@ -77,11 +78,54 @@ impl Mapper {
         if length == 0 {
             return Ok(None);
         }
-        let shown = self.window.span_at(address, length).filter(|span| {
-            let reached = covering(open, *span).last().map_or(span.start(), |mapping| mapping.span.end());
-            reached >= span.end()
-        });
-        shown.map(Some).ok_or(Error::Fault { address, length })
+        let (base, size) = (self.window.base(), self.window.size());
+        let span = self.window.span_at(address, length).ok_or(Error::AccessOutside { address, length, base, size })?;
+        let reached = covering(open, span).last().map_or(span.start(), |mapping| mapping.span.end());
+        if reached < span.end() {
+            return Err(Error::Hole { address, length, hole: self.address_of(reached) });
+        }
+        Ok(Some(span))
+    }
+
+    /// Why a copy from or to `span`, which mappings hold, failed.
+    fn why_not(&self, open: &Open, span: Span, call: &'static str, errno: Errno) -> Error {
+        if errno.0 != libc::EFAULT {
+            return Error::CopyFailed { address: self.address_of(span.start()), call, errno };
+        }
+        let missing = self.page_starts(span).find(|start| open.backend.read(*start, &mut [0]).is_err());
+        let address = self.address_of(missing.unwrap_or(span.start()));
+        // Pages that can be read, and yet not be written: the file is long enough.
+        let why = missing.map_or(NoPage::NotSupplied, |start| self.why_no_page(open, start));
+        Error::NoPage { address, why }
+    }
+
+    /// The first byte of `span` in each of its pages.
+    fn page_starts(&self, span: Span) -> impl Iterator<Item = WindowOffset> {
+        let page_size = self.window.page_size();
+        std::iter::successors(Some(span.start()), move |start| {
+            let next = start.0.checked_add(1)?.checked_next_multiple_of(page_size)?;
+            (next < span.end().0).then_some(WindowOffset(next))
+        })
+    }
+
+    /// Why the page of the byte at `offset`, which a mapping holds, can't be read.
+    fn why_no_page(&self, open: &Open, offset: WindowOffset) -> NoPage {
+        let page = offset.0.wrapping_sub(offset.0.checked_rem(self.window.page_size()).unwrap_or(0));
+        let place_and_length = || {
+            let mapping = open.book.at(offset)?;
+            let place = mapping.file_offset.0.checked_add(page.checked_sub(mapping.span.start().0)?)?;
+            let length = length_of_mapped(open.backend.host_address_at(offset)?, mapping.file)?;
+            Some((place, length))
+        };
+        match place_and_length() {
+            Some((place, length)) if place >= length => NoPage::PastEnd { length },
+            Some(_) => NoPage::NotSupplied,
+            None => NoPage::Unknown,
+        }
+    }
+
+    fn address_of(&self, offset: WindowOffset) -> GuestAddress {
+        GuestAddress(self.window.base().0.wrapping_add(offset.0)) // `Window::new` made sure that this doesn't wrap
     }
 }
 
@@ -93,8 +137,4 @@ fn covering(open: &Open, span: Span) -> impl Iterator<Item = &Mapping> {
         next = mapping.span.end();
         Some(mapping)
     })
-}
-
-fn copy_error(address: GuestAddress, length: u64, errno: Errno) -> Error {
-    if errno.0 == libc::EFAULT { Error::Fault { address, length } } else { Error::CopyFailed { address, errno } }
 }

@@ -77,6 +77,8 @@ impl Mapper {
             return Err(OpenError::Invalid("max_mappings is 0".to_owned()));
         }
         let guard = ForkGuard::new().map_err(OpenError::no_fork_guard)?;
+        #[cfg(target_os = "linux")]
+        crate::sys::keep_proc_self();
         let backend = attach(&window)?;
         let host_address = backend.host_address();
         let mut open = Open { book: Book::default(), backend, charge: Charge::of_process(), notes: Vec::new() };

@@ -3,6 +3,10 @@
 use super::Errno;
 use libc::{c_int, mach_port_t};
 
+/// What is asked to make a copy, for the message if it refuses.
+pub(crate) const READ_CALL: &str = "mach_vm_read_overwrite";
+pub(crate) const WRITE_CALL: &str = "mach_vm_write";
+
 /// `KERN_SUCCESS` of `mach/kern_return.h`.
 const KERN_SUCCESS: c_int = 0;
 /// The most that one call moves. Of so little the kernel makes a plain copy, and finds out at once what can't be read

@@ -1,6 +1,6 @@
 //! What a file descriptor is of.
 
-use super::Errno;
+use super::{Errno, page_size};
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
@@ -31,6 +31,9 @@ pub(crate) fn identify(fd: RawFd) -> Result<Identified, Errno> {
     // SAFETY: fstat returned 0, so it filled the struct.
     let stat = unsafe { stat.assume_init() };
     Ok(match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG if is_of_huge_pages(fd, u64::try_from(stat.st_blksize).unwrap_or(0)) => {
+            Identified::Other("a file of hugetlbfs, of which the kernel maps whole huge pages only")
+        }
         libc::S_IFREG => Identified::Regular(FileId { dev: device_number(stat.st_dev), ino: stat.st_ino }),
         libc::S_IFDIR => Identified::Other("a directory"),
         libc::S_IFIFO => Identified::Other("a FIFO"),
@@ -40,6 +43,19 @@ pub(crate) fn identify(fd: RawFd) -> Result<Identified, Errno> {
         libc::S_IFLNK => Identified::Other("a symbolic link"),
         _ => Identified::Other("a file of no known type"),
     })
+}
+
+/// Whether the kernel would round a mapping of the file up to huge pages, `MAP_FIXED` or not, and so map more than it is
+/// asked for. The blocks of such a file are its huge pages; that of most others is no larger than a page, and then there is
+/// no need to ask.
+#[cfg(target_os = "linux")]
+fn is_of_huge_pages(fd: RawFd, block_size: u64) -> bool {
+    block_size > page_size() && filesystem(fd) == Ok(Filesystem::HugeTlb)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_of_huge_pages(_fd: RawFd, _block_size: u64) -> bool {
+    false
 }
 
 /// `st_dev` is a 64-bit number on Linux and a signed 32-bit one on macOS; what counts is that it keeps its bits.
@@ -60,17 +76,41 @@ pub fn lacks_access(fd: RawFd, writable: bool) -> bool {
     mode == Some(libc::O_WRONLY) || (writable && mode == Some(libc::O_RDONLY))
 }
 
-/// TEMPORARY until sys lands
-#[cfg(target_os = "linux")]
-pub(crate) fn is_on_fuse(_fd: RawFd) -> bool {
-    false
-}
-
 /// `O_RDONLY`, `O_WRONLY` or `O_RDWR`: `F_GETFL` of `fcntl(2)`.
 fn access_mode(fd: RawFd) -> Option<i32> {
     // SAFETY: the kernel checks `fd`; no memory is involved.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
     (flags >= 0).then_some(flags & libc::O_ACCMODE)
+}
+
+/// Kinds of file systems whose files are mapped with more care than others.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filesystem {
+    /// hugetlbfs, or the memory of a memfd made with `MFD_HUGETLB`: the kernel rounds what is mapped up to huge pages.
+    HugeTlb,
+    /// FUSE: whether a file can be mapped is its server's to say, at each opening.
+    Fuse,
+    /// Any other.
+    Other,
+}
+
+/// `fstatfs(2)`: which kind of file system `fd` is on. All files of one `st_dev` are on the same.
+#[cfg(target_os = "linux")]
+pub(crate) fn filesystem(fd: RawFd) -> Result<Filesystem, Errno> {
+    let mut statfs = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the kernel checks `fd`, and writes at most a `struct statfs` to the pointer, which is of one.
+    let answer = unsafe { libc::fstatfs(fd, statfs.as_mut_ptr()) };
+    if answer != 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: fstatfs returned 0, so it filled the struct.
+    let statfs = unsafe { statfs.assume_init() };
+    Ok(match statfs.f_type {
+        libc::HUGETLBFS_MAGIC => Filesystem::HugeTlb,
+        libc::FUSE_SUPER_MAGIC => Filesystem::Fuse,
+        _ => Filesystem::Other,
+    })
 }
 
 /// A descriptor of one's own of the same open file: `F_DUPFD_CLOEXEC` of `fcntl(2)`.
@@ -82,4 +122,38 @@ pub(crate) fn duplicate(fd: RawFd) -> Result<OwnedFd, Errno> {
     }
     // SAFETY: fcntl has just made the descriptor, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+    use std::fs::File;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+    fn memfd(name: &CStr, flags: libc::c_uint) -> Option<OwnedFd> {
+        // SAFETY: the name ends with a NUL.
+        let fd = unsafe { libc::memfd_create(name.as_ptr(), flags) };
+        // SAFETY: memfd_create has just made the descriptor.
+        (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    #[test]
+    fn huge_memfd_is_told_from_others() {
+        let plain = memfd(c"plain", libc::MFD_CLOEXEC).unwrap();
+        assert_eq!(filesystem(plain.as_raw_fd()), Ok(Filesystem::Other));
+        assert_eq!(filesystem(File::open("/proc/self/maps").unwrap().as_raw_fd()), Ok(Filesystem::Other));
+        assert_eq!(filesystem(-1), Err(Errno(libc::EBADF)));
+        for size in [0, libc::MFD_HUGE_2MB, libc::MFD_HUGE_1GB] {
+            match memfd(c"huge", libc::MFD_CLOEXEC | libc::MFD_HUGETLB | size) {
+                Some(huge) => {
+                    let what = identify(huge.as_raw_fd());
+                    assert!(matches!(what, Ok(Identified::Other(kind)) if kind.contains("hugetlbfs")), "{what:?}");
+                    assert_eq!(filesystem(huge.as_raw_fd()), Ok(Filesystem::HugeTlb));
+                }
+                // ENODEV where the host has no such pages.
+                None => assert!([libc::ENODEV, libc::EINVAL].contains(&Errno::last().0), "{}", Errno::last()),
+            }
+        }
+    }
 }

@@ -8,6 +8,9 @@ mod file;
 mod file_range;
 mod fork;
 mod hvf;
+#[cfg_attr(target_os = "linux", path = "mapped_file_linux.rs")]
+#[cfg_attr(target_os = "macos", path = "mapped_file_macos.rs")]
+mod mapped_file;
 mod range;
 
 #[cfg(target_os = "linux")]
@@ -15,21 +18,28 @@ mod kvm;
 #[cfg(target_os = "linux")]
 mod maps;
 #[cfg(target_os = "linux")]
+mod procfs;
+#[cfg(target_os = "linux")]
 mod reservation;
+#[cfg(target_os = "linux")]
+mod vma;
 
+pub(crate) use copy::{READ_CALL, WRITE_CALL};
 pub use file::FileId;
 pub use file::lacks_access;
 pub(crate) use file::{Identified, duplicate, identify, is_read_write};
 pub(crate) use file_range::FileRange;
 pub(crate) use fork::ForkGuard;
 pub(crate) use hvf::Framework;
+pub(crate) use mapped_file::length_of_mapped;
 pub use range::{HostRange, HostSlice};
 
 #[cfg(target_os = "linux")]
 pub(crate) use {
-    file::is_on_fuse,
+    file::{Filesystem, filesystem},
     kvm::Memslot,
-    maps::{Shown, all_shown},
+    maps::{Seen, Shown, compare},
+    procfs::keep_proc_self,
     reservation::{HoleKind, Reservation},
 };
 

@@ -96,7 +96,7 @@ impl Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::{Shown, all_shown};
+    use crate::sys::{Seen, Shown, compare};
     use std::io::Write;
     use std::os::fd::AsRawFd;
 
@@ -126,7 +126,7 @@ mod tests {
             let reservation = Reservation::new(3 * PAGE, 2 << 20).unwrap();
             assert!(reservation.range().start().is_multiple_of(2 << 20));
             let range = reservation.range().part(0, 3 * PAGE).unwrap();
-            assert!(all_shown([(range, Shown::Hole)]));
+            assert_eq!(compare([(range, Shown::Hole)]), Seen::AsExpected);
             reservation.release().unwrap();
         }
     }

@@ -8,7 +8,7 @@ use crate::addr::{Span, WindowOffset};
 use crate::backend::Failure;
 use crate::book::Mapping;
 use crate::refusal::Refusal;
-use crate::sys::{Shown, all_shown};
+use crate::sys::{Seen, Shown, compare};
 use std::ops::Range;
 
 impl Region {
@@ -26,7 +26,7 @@ impl Region {
                 }
             });
         }
-        if all_shown(self.expectation(span, old)) {
+        if compare(self.expectation(span, old)) == Seen::AsExpected {
             return Failure::Unchanged(cause);
         }
         self.out_of_control = Some(self.out_of_control.map_or(span, |before| before.hull(span)));

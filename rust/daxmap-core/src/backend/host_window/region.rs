@@ -7,7 +7,7 @@ use crate::book::Mapping;
 use crate::budget::Budget;
 use crate::error::OpenError;
 use crate::refusal::Refusal;
-use crate::sys::{Errno, FileRange, HoleKind, Reservation, Shown, is_on_fuse, lacks_access};
+use crate::sys::{Errno, FileRange, Filesystem, HoleKind, Reservation, Shown, filesystem, lacks_access};
 use crate::window::Window;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -86,7 +86,7 @@ impl Region {
         if !self.proven.get(&device).copied().unwrap_or(false) {
             file.probe(writable).map_err(|errno| Failure::Unchanged(errno.into()))?;
             // Whether a file of FUSE can be mapped is for its server to say, at each open.
-            self.proven.entry(device).or_insert_with(|| !is_on_fuse(fd));
+            self.proven.entry(device).or_insert_with(|| filesystem(fd) == Ok(Filesystem::Other));
         }
         self.reservation.place(span.start().0, &file, writable).map_err(|errno| {
             if errno.0 == libc::EACCES && lacks_access(fd, writable) {
