@@ -63,6 +63,11 @@ pub enum Error {
         /// What it is instead.
         kind: &'static str,
     },
+    /// The file is one of hugetlbfs: the kernel would map more of it than was asked for.
+    HugePages {
+        /// The file descriptor.
+        fd: RawFd,
+    },
     /// The range overlaps a live mapping.
     Overlap {
         /// The range asked for.
@@ -184,7 +189,7 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> Errno {
         let number = match self {
-            Self::Closed | Self::NotRegular { .. } => libc::ENODEV,
+            Self::Closed | Self::NotRegular { .. } | Self::HugePages { .. } => libc::ENODEV,
             Self::Reentered => libc::EDEADLK,
             Self::Forked => libc::EPERM,
             Self::Misaligned { .. }
@@ -230,6 +235,12 @@ impl fmt::Display for Error {
             Self::ReadOnlyMapper => f.write_str("a writable mapping was asked of a read-only mapper"),
             Self::BadDescriptor { fd, errno } => write!(f, "fstat of fd {fd}: {errno}"),
             Self::NotRegular { fd, kind } => write!(f, "fd {fd} is {kind}, not a regular file"),
+            Self::HugePages { fd } => {
+                write!(
+                    f,
+                    "fd {fd} is of hugetlbfs, where the kernel maps whole huge pages: more than a guest may ask for"
+                )
+            }
             Self::Overlap { asked, live } => write!(f, "range {asked} overlaps the live mapping {live}"),
             Self::OverBudget { limit, unit } => write!(f, "the budget of {limit} {unit} is used up"),
             Self::MapFailed { span, cause } => write!(f, "mapping range {span}: {cause}"),
@@ -237,10 +248,10 @@ impl fmt::Display for Error {
                 write!(f, "it is unknown what the guest sees in range {span}: {cause}")
             }
             Self::Lost { span, cause } => {
-                write!(f, "range {span} is lost: its change failed on the way, and so did the way back: {cause}")
+                write!(f, "range {span} was lost while it changed, and counts as a hole now: {cause}")
             }
             Self::OutOfControl { span, cause } => {
-                write!(f, "range {span} may show memory that is not the window's, so the mapper is closed: {cause}")
+                write!(f, "range {span} may show memory that is not the window's, so the window is given up: {cause}")
             }
             Self::NoMapping { offset } => write!(f, "no mapping starts at window_offset {offset}"),
             Self::LengthDiffers { asked, live } => {

@@ -157,7 +157,10 @@ impl Mapper {
         if run.entries.len() > 1 && open.backend.changes_at_once() {
             let old = open.book.overlapping(hull);
             let change = Change { span: hull, old: &old, new: None };
-            if old.is_empty() || self.change(open, &change, Some(Departure::Removed)).is_ok() {
+            let changed = if old.is_empty() { Ok(()) } else { self.change(open, &change, Some(Departure::Removed)) };
+            if !refused(&changed) {
+                let why = changed.err();
+                failed.extend(run.entries.iter().filter_map(|(index, _)| Some((*index, why.clone()?))));
                 return;
             }
         }
@@ -178,7 +181,8 @@ impl Mapper {
         }
         if open.backend.changes_at_once() {
             let changed = self.change(open, &Change { span, old: &old, new: None }, Some(departure));
-            if changed.is_ok() || old.len() == 1 {
+            let alone = matches!(&*old, [only] if only.span.contains(span));
+            if alone || !refused(&changed) {
                 return cleared.and(changed);
             }
         }
@@ -189,6 +193,11 @@ impl Mapper {
         }
         cleared
     }
+}
+
+/// Whether a change of many mappings was refused, so that each of them is there still, and can be tried on its own.
+fn refused(changed: &Result<()>) -> bool {
+    matches!(changed, Err(Error::UnmapRefused { .. } | Error::OverBudget { .. }))
 }
 
 impl Run {

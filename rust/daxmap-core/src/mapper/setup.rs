@@ -114,6 +114,7 @@ impl Mapper {
 pub(super) fn regular_file(fd: RawFd) -> Result<FileId> {
     match identify(fd) {
         Ok(Identified::Regular(file)) => Ok(file),
+        Ok(Identified::HugePages) => Err(Error::HugePages { fd }),
         Ok(Identified::Other(kind)) => Err(Error::NotRegular { fd, kind }),
         Err(errno) => Err(Error::BadDescriptor { fd, errno }),
     }
