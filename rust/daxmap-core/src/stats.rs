@@ -154,6 +154,43 @@ impl Counters {
     }
 }
 
+/// How often each errno came up. Written and read by any thread, without a lock.
+#[derive(Debug)]
+pub(crate) struct ErrnoCounts([AtomicU64; ERRNO_COUNTS]);
+
+/// One past the largest errno that has a count of its own: Linux keeps the numbers from there on for itself.
+const ERRNO_COUNTS: usize = 512;
+
+impl ErrnoCounts {
+    pub(crate) const fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; ERRNO_COUNTS])
+    }
+
+    /// Counts one. What is no errno counts as EIO.
+    pub(crate) fn count(&self, errno: i32) {
+        let index = usize::try_from(errno).ok().filter(|index| (1..ERRNO_COUNTS).contains(index));
+        if let Some(count) = self.0.get(index.unwrap_or(libc::EIO.unsigned_abs() as usize)) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The counts by errno, rising, without those that are 0.
+    pub(crate) fn nonzero(&self) -> Vec<(i32, u64)> {
+        let counts = (0..).zip(&self.0).map(|(errno, count)| (errno, count.load(Relaxed)));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.iter().for_each(|count| count.store(0, Relaxed));
+    }
+}
+
+impl Default for ErrnoCounts {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,5 +216,16 @@ mod tests {
             counters.failed(Errno(errno));
         }
         assert_eq!(counters.snapshot().errors, [(libc::ENOENT, 1), (libc::EIO, 2), (libc::EINVAL, 2)]);
+    }
+
+    #[test]
+    fn errnos_are_counted_each_and_others_as_eio() {
+        let counts = ErrnoCounts::new();
+        for errno in [1, 511, 511, 0, 512, -5, i32::MIN] {
+            counts.count(errno);
+        }
+        assert_eq!(counts.nonzero(), [(1, 1), (libc::EIO, 4), (511, 2)]);
+        counts.clear();
+        assert_eq!(counts.nonzero(), []);
     }
 }
