@@ -23,11 +23,6 @@ pub(crate) struct DaxMapper {
 }
 
 impl DaxMapper {
-    /// Whether there are mappings.
-    pub(crate) fn has_mappings(&self) -> bool {
-        self.mapper.live_mappings() > 0
-    }
-
     /// Makes `call` with the interpreter released: the mapper's lock is only ever waited for without it. The outer error
     /// is what a callback raised that is no answer, a `KeyboardInterrupt` say.
     pub(crate) fn call<T: Send>(
