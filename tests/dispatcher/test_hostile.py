@@ -182,7 +182,7 @@ def test_ranges_that_wrap_or_leave_the_window_remove_nothing(
     assert mapper.stats().errors == {errno.EINVAL: 1}
 
 
-def test_read_only_share_gives_nothing_to_write_and_opens_nothing_for_writing(file: io.FileIO) -> None:
+def test_read_only_share_gives_nothing_to_write(file: io.FileIO) -> None:
     asked = []
 
     def resolve(_nodeid: int, _fh: int | None, writable: bool) -> int:  # noqa: FBT001

@@ -74,30 +74,10 @@ impl Dispatcher {
     }
 
     fn handle<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let py = request.py();
-        let Some((header, body)) = read(request)? else { return Ok(None) };
-        let call = Call { py, dispatcher: self, header: &header };
-        let done = match fuse::decode(&header, &body) {
-            Ok(Request::Setup { nodeid, fh, range }) => call.setup(nodeid, fh, &range),
-            Ok(Request::Remove(ranges)) => call.remove(&ranges),
-            Ok(Request::RemoveAll) => call.remove_all(),
-            Ok(Request::Init(_)) => {
-                self.outcomes.clear();
-                return call.restart().map(|()| None);
-            }
-            Ok(Request::Destroy) => return call.restart().map(|()| None),
-            Ok(Request::Other) => return Ok(None),
-            Err(malformed) => Err(call.malformed(malformed)),
-        };
-        let told = match done {
-            Ok(()) => Ok(()),
-            Err(NotDone::Refused(errno)) => Err(call.told(errno)),
-            Err(NotDone::Interrupted(interrupt)) => return Err(interrupt),
-        };
-        if header.is_setup() {
-            self.outcomes.count(told);
+        match read(request)? {
+            Some((header, body)) => Call { py: request.py(), dispatcher: self, header: &header }.reply(&body),
+            None => Ok(None),
         }
-        Ok(Some(PyBytes::new(py, &fuse::reply(header.unique(), told))))
     }
 
     fn negotiate<'py>(
@@ -169,12 +149,37 @@ impl AnyMapper {
     }
 }
 
-impl Call<'_, '_> {
+impl<'py> Call<'_, 'py> {
+    /// Does what is asked for, and replies; nothing where the reply is for the VMM's own dispatcher to give.
+    fn reply(&self, body: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let done = match fuse::decode(self.header, body) {
+            Ok(Request::Setup { nodeid, fh, range }) => self.setup(nodeid, fh, &range),
+            Ok(Request::Remove(ranges)) => self.remove(&ranges),
+            Ok(Request::RemoveAll) => self.remove_all(),
+            Ok(Request::Init(_)) => {
+                self.dispatcher.outcomes.clear();
+                return self.restart().map(|()| None);
+            }
+            Ok(Request::Destroy) => return self.restart().map(|()| None),
+            Ok(Request::Other) => return Ok(None),
+            Err(malformed) => Err(self.malformed(malformed)),
+        };
+        let told = match done {
+            Ok(()) => Ok(()),
+            Err(NotDone::Refused(errno)) => Err(self.told(errno)),
+            Err(NotDone::Interrupted(interrupt)) => return Err(interrupt),
+        };
+        if self.header.is_setup() {
+            self.dispatcher.outcomes.count(told);
+        }
+        Ok(Some(PyBytes::new(self.py, &fuse::reply(self.header.unique(), told))))
+    }
+
     fn setup(&self, nodeid: u64, fh: Option<u64>, range: &MapRequest) -> Result<(), NotDone> {
         match &self.dispatcher.mapper {
             AnyMapper::None => return NO_MAPPER,
             // Before the resolver: to open a file for writing may change it, and a file system of layers copies it.
-            AnyMapper::Ours(mapper) => mapper.get().call(self.py, |mapper| mapper.check(range))??,
+            AnyMapper::Ours(mapper) => mapper.get().check(range)?,
             AnyMapper::Theirs(_) => {}
         }
         let file = self.dispatcher.resolver.bind(self.py).call1((nodeid, fh, range.writable));

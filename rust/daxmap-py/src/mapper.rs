@@ -23,6 +23,11 @@ pub(crate) struct DaxMapper {
 }
 
 impl DaxMapper {
+    /// Whether the mapper could grant a request, whatever the file: see `Mapper::check`, which waits for nothing.
+    pub(crate) fn check(&self, request: &MapRequest) -> Result<(), Error> {
+        self.mapper.check(request)
+    }
+
     /// Makes `call` with the interpreter released: the mapper's lock is only ever waited for without it. The outer error
     /// is what a callback raised that is no answer, a `KeyboardInterrupt` say.
     pub(crate) fn call<T: Send>(
