@@ -26,6 +26,7 @@ from support.guest_requests import (
     told,
     unmap_request,
 )
+from support.windows import host_window
 
 SIZE = 8 * SLOT
 NODE = 5
@@ -208,10 +209,8 @@ def test_closed_mapper_opens_nothing(file: io.FileIO) -> None:
         asked.append(nodeid)
         return file.fileno()
 
-    backend = HostWindowBackend()
-    with DaxMapper(0, SIZE, backend) as mapper:
+    with host_window(0, SIZE) as mapper:
         dispatcher = DaxDispatcher(mapper, resolve)
-    backend.release()
     assert dispatcher.handle(map_request(NODE, 0)) == answer(errno.ENODEV)
     assert asked == []
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daxmap import DaxDispatcher, DaxMapper, HostWindowBackend, HypervisorBackend
+from daxmap import DaxDispatcher, DaxMapper, HypervisorBackend
 from daxmap.fuse import FUSE_DESTROY, request
 from support.guest_requests import (
     READ_WRITE,
@@ -19,6 +19,7 @@ from support.guest_requests import (
     map_request,
     unmap_request,
 )
+from support.windows import host_window
 
 NODE = 5
 
@@ -208,8 +209,7 @@ def test_interrupt_of_a_length_passes_through() -> None:
 
 
 def test_proxy_of_a_mapper_is_one(fd: int) -> None:
-    backend = HostWindowBackend()
-    with DaxMapper(0, 4 * SLOT, backend) as mapper:
+    with host_window(0, 4 * SLOT) as mapper:
         dispatcher = DaxDispatcher(Proxy(mapper), lambda *_: fd)
         assert dispatcher.handle(map_request(NODE, 0)) == answer(0)
         assert dispatcher.handle(map_request(NODE, 0, flags=READ_WRITE)) == answer(0)
@@ -218,7 +218,6 @@ def test_proxy_of_a_mapper_is_one(fd: int) -> None:
         assert [(live.window_offset, live.writable) for live in mapper] == [(0, True)]
         dispatcher.handle(init_request())
         assert len(mapper) == 0
-    backend.release()
 
 
 class OwnHypervisor:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daxmap import DaxDispatcher, DaxMapper, HostWindowBackend
+from daxmap import DaxDispatcher, DaxMapper
 from daxmap.fuse import FUSE_DESTROY, FUSE_INIT, FUSE_REMOVEMAPPING, FUSE_SETUPMAPPING, request
 from support import faults
 from support.children import Body, Scenarios, name_of, run_in_child
@@ -18,6 +18,7 @@ from support.faults import Call, Fault
 from support.guest_requests import SLOT, WHOLE_WINDOW, init_request, map_request, told, unmap_request
 from support.host import PAGE
 from support.rig import Rig
+from support.windows import host_window
 
 ERRNOS = [*range(1, 4096), -5, 0, 2**31]
 """What a resolver, a mapper and a backend may raise: errnos, Linux's own numbers, and what is no errno."""
@@ -66,14 +67,6 @@ class Refusing:
 def fd() -> Iterator[int]:
     with tempfile.TemporaryFile() as file:
         yield file.fileno()
-
-
-@pytest.fixture
-def mapper() -> Iterator[DaxMapper]:
-    backend = HostWindowBackend()
-    with DaxMapper(0, 8 * SLOT, backend) as mapper:
-        yield mapper
-    backend.release()
 
 
 def check_setups(dispatcher: DaxDispatcher, refusing: Refusing) -> None:
@@ -230,10 +223,8 @@ class Whim:
 
 
 def host_mapper(_whim: Whim) -> Iterator[DaxMapper]:
-    backend = HostWindowBackend()
-    with DaxMapper(0, 8 * SLOT, backend, max_mappings=2) as mapper:
+    with host_window(0, 8 * SLOT) as mapper:
         yield mapper
-    backend.release()
 
 
 def backed_mapper(whim: Whim) -> Iterator[DaxMapper]:

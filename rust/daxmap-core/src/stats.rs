@@ -4,9 +4,6 @@ use crate::book::Cut;
 use crate::sys::Errno;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// One past the largest errno with a counter of its own: Linux's and macOS's end below it.
-const ERRNOS: usize = 134;
-
 /// A mapper's counters, as they were when they were read.
 ///
 /// When no call is under way, `setup_count + split_count = remove_count + replaced_count + swept_count + leaked_count +
@@ -57,7 +54,7 @@ pub(crate) struct Counters {
     live_mappings: AtomicU64,
     live_bytes: AtomicU64,
     peak_mappings: AtomicU64,
-    errors: [AtomicU64; ERRNOS],
+    errors: ErrnoCounts,
 }
 
 /// How a mapping left the book.
@@ -85,7 +82,7 @@ impl Counters {
             live_mappings: AtomicU64::new(0),
             live_bytes: AtomicU64::new(0),
             peak_mappings: AtomicU64::new(0),
-            errors: [const { AtomicU64::new(0) }; ERRNOS],
+            errors: ErrnoCounts::new(),
         }
     }
 
@@ -122,12 +119,8 @@ impl Counters {
         self.peak_mappings.fetch_max(live.saturating_sub(cut.gone), Relaxed);
     }
 
-    /// Counts a failure. An errno that no host has is counted as EIO.
     pub(crate) fn failed(&self, errno: Errno) {
-        let known = usize::try_from(errno.0).ok().and_then(|index| self.errors.get(index));
-        if let Some(counter) = known.or_else(|| self.errors.get(libc::EIO.unsigned_abs() as usize)) {
-            counter.fetch_add(1, Relaxed);
-        }
+        self.errors.count(errno.0);
     }
 
     pub(crate) fn live_mappings(&self) -> u64 {
@@ -135,7 +128,6 @@ impl Counters {
     }
 
     pub(crate) fn snapshot(&self) -> Stats {
-        let errors = (0..).zip(&self.errors).map(|(errno, count)| (errno, count.load(Relaxed)));
         Stats {
             setup_count: self.setup_count.load(Relaxed),
             setup_bytes: self.setup_bytes.load(Relaxed),
@@ -149,7 +141,7 @@ impl Counters {
             live_mappings: self.live_mappings(),
             live_bytes: self.live_bytes.load(Relaxed),
             peak_mappings: self.peak_mappings.load(Relaxed),
-            errors: errors.filter(|(_, count)| *count > 0).collect(),
+            errors: self.errors.nonzero(),
         }
     }
 }
