@@ -71,7 +71,7 @@ class Device:
 
     def serve(self, request: bytes) -> bytes:
         """Answers a request; b"" where FUSE has no reply."""
-        return self.dax.handle(request) or self.dax.negotiate(request, self._answer(request))
+        return self.dax.handle(request) or self.dax.negotiate(request, self._own_reply(request))
 
     def close(self) -> None:
         """Closes every file."""
@@ -82,9 +82,9 @@ class Device:
         """Gives the mapper the file of an inode, or of an open handle."""
         return self._handle(fh).fileno() if fh is not None else reopen(self._node(nodeid), writable)
 
-    def _answer(self, request: bytes) -> bytes:
+    def _own_reply(self, request: bytes) -> bytes:
         if len(request) < InHeader.SIZE:
-            return b""  # nobody to answer
+            return b""  # nobody to reply to
         header, body = InHeader.parse(request), request[InHeader.SIZE :]
         if header.opcode == FUSE_FORGET:
             self._forget(header.nodeid, int.from_bytes(body[:8], "little"))
@@ -213,8 +213,8 @@ def replay(steps: Iterable[Step], device: Device, mapper: DaxMapper, directory: 
     for step in steps:
         match step:
             case Request(text, message, expected):
-                answer = device.serve(message)
-                error = -OutHeader.parse(answer).error if answer else None
+                replied = device.serve(message)
+                error = -OutHeader.parse(replied).error if replied else None
                 ok = error == expected
                 yield f"{text}: {'no reply' if error is None else os.strerror(error) if error else 'done'}"
                 if InHeader.parse(message).opcode in {FUSE_INIT, FUSE_DESTROY}:

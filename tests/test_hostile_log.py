@@ -80,5 +80,5 @@ def test_what_a_resolver_says(text: str) -> None:
         raise FileNotFoundError(ENOENT, "not in this share", text)
 
     with RecordingBackend().mapper() as mapper, recording(logging.WARNING) as records:
-        assert told(DaxDispatcher(mapper, resolve).handle(map_request(1, 0))) == ENOENT
+        assert told(DaxDispatcher(mapper, resolve).handle(map_request(1, 0, length=PAGE))) == ENOENT
         check(records.records)

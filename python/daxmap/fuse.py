@@ -1,8 +1,8 @@
 """The FUSE messages that DAX concerns, as values.
 
-For `DaxDispatcher.negotiate`, for tests and for programs around them: requests that reach a mapper are decoded in Rust,
-not here. The formats are those of the kernel's include/uapi/linux/fuse.h, little endian, as virtiofs has them (VIRTIO
-1.2, section 5.11.6), from FUSE 7.31 on. Names are those of that header, but for `length`, which is `len` there.
+For a VMM's own FUSE server, and for tests: what `DaxDispatcher` is given is decoded in Rust, not here. The formats are
+those of the kernel's include/uapi/linux/fuse.h, little endian, as virtiofs has them (VIRTIO 1.2, section 5.11.6), from
+FUSE 7.31 on. Names are those of that header, but for `length`, which is `len` there.
 
 `parse` raises ValueError for bytes that are no such structure, `build` struct.error for a number that its field cannot
 hold. The values are immutable: use them from any thread.

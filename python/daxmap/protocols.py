@@ -1,10 +1,9 @@
 """What a VMM's own classes look like to daxmap: typing Protocols, checked by mypy, needed by nobody at run time."""
 
-from collections.abc import Sequence
 from enum import IntFlag
 from typing import Protocol
 
-__all__ = ["Access", "Backend", "Hypervisor", "Mapper", "OpenFile", "Removal", "Resolver"]
+__all__ = ["Access", "Backend", "Hypervisor", "Mapper", "OpenFile", "Resolver"]
 
 
 class Access(IntFlag):
@@ -98,26 +97,20 @@ class Resolver(Protocol):
             A descriptor that the resolver owns and keeps open, or an object that is closed once the mapping stands.
 
         Raises:
-            OSError: There is no such file, or the guest has no right to it. The guest is told the errno.
+            OSError: There is no such file, or the guest has no right to it. The guest is told the errno, or what stands
+                for it (docs/virtiofs.md): EIO for EAGAIN and EINTR, ENOSPC for ENOMEM.
         """
-
-
-class Removal(Protocol):
-    """What became of several removals. `daxmap.RemoveResult` is one."""
-
-    @property
-    def errno(self) -> int:
-        """The errno of the first that failed, 0 if none did."""
 
 
 class Mapper(Protocol):
     """What a dispatcher asks of a mapper: a `DaxMapper`, or a VMM's own class, with offsets and lengths as there.
 
     Called from whichever threads call `DaxDispatcher.handle`. The guest is told the errno of an OSError that a method
-    raises. If `len()` of the mapper gives the number of its mappings, it is not reset while it has none.
+    raises, or what stands for it (docs/virtiofs.md). If `len()` of the mapper gives the number of its mappings, it is
+    not reset at a guest's start or end while it has none.
     """
 
-    def setup_mapping(
+    def setup_mapping(  # noqa: PLR0913  # `DaxMapper.setup_mapping`
         self,
         fd: int,
         file_offset: int,
@@ -125,11 +118,18 @@ class Mapper(Protocol):
         length: int,
         writable: bool,  # noqa: FBT001
         /,
+        *,
+        replace: bool,
     ) -> object:
-        """Make a range of the window show a range of a file, or make a read-only mapping of just that writable."""
+        """Make a range of the window show a range of a file.
 
-    def remove_mappings(self, mappings: Sequence[tuple[int, int]], /) -> Removal:
-        """Remove mappings, given by window offset and length: each one, whatever becomes of the others."""
+        A dispatcher sets `replace`: whatever mappings the range overlaps, wholly or in part, give way to the new one,
+        and what lies outside the range stays (VIRTIO 1.3, section 5.11.6). Of just that range of the same file, only
+        the access changes.
+        """
+
+    def remove_range(self, window_offset: int, length: int, /) -> object:
+        """Show nothing in a range, whatever mappings lie in it, wholly or in part. None is no error."""
 
     def reset(self) -> object:
         """Remove every mapping: the guest's INIT or DESTROY, or a REMOVEMAPPING of the whole window."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Self, final
+from typing import Literal, Self, final
 
 from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath
 from typing_extensions import disjoint_base
@@ -418,25 +418,53 @@ class DaxMapper:
 class _Dispatcher:
     """What every request passes: the base of `daxmap.DaxDispatcher`, which describes it."""
 
-    def __new__(cls, mapper: Mapper | None, resolver: Resolver) -> Self: ...
+    def __new__(cls, mapper: Mapper | None, resolver: Resolver, dax: str, min_size: int) -> Self: ...
     def handle(self, request: ReadableBuffer) -> bytes | None:
-        """Answer a whole FUSE request, header included, if it is DAX's: SETUPMAPPING or REMOVEMAPPING.
+        """Reply to a whole FUSE request, header included, if it is DAX's: SETUPMAPPING or REMOVEMAPPING.
 
-        INIT and DESTROY are to pass through here too: what is mapped then is removed, since the guest that starts, or
-        leaves, knows nothing of it. A buffer is copied before it is looked at, so it may be guest memory.
+        SETUPMAPPING replaces what its range showed before, as VIRTIO demands. REMOVEMAPPING empties its ranges, and one
+        that shows nothing is no error. INIT and DESTROY are to pass through here too: what is mapped then is removed,
+        since the guest that starts, or leaves, knows nothing of it. A buffer is copied before it is looked at, so it
+        may be guest memory.
 
         Args:
             request: The request in one buffer. Whatever a guest has put there is no exception: a request that breaks
-                the format is answered EINVAL, and nothing is mapped or removed.
+                the format is told EINVAL, and nothing is mapped or removed.
 
         Returns:
-            The whole reply, 16 bytes, with Linux errnos on any host. None if the request is not DAX's: then it is the
-            VMM's own dispatcher that answers, INIT and DESTROY too.
+            The whole reply, 16 bytes: put that length into the used ring. The error in it is a Linux errno on any host,
+            from 1 to 511, and for SETUPMAPPING none that would set the guest going in circles (docs/virtiofs.md). None
+            if the request is not DAX's: then the VMM's own dispatcher replies, to INIT and DESTROY too.
 
         Raises:
             TypeError: `request` is no buffer.
-            BaseException: What resolver or mapper raised, if it is no Exception: KeyboardInterrupt and the like. Their
-                Exceptions are answers: an OSError its errno, any other EIO, and the traceback is logged.
+            BaseException: What resolver or mapper raised, if it is no Exception: KeyboardInterrupt and the like. For
+                their Exceptions the guest is told an errno: that of an OSError; of any other EIO, and the traceback is
+                logged.
         """
-    def setup_counts(self) -> tuple[int, dict[int, int]]:
+    def negotiate(self, init_request: ReadableBuffer, init_reply: ReadableBuffer) -> bytes:
+        """Put the DAX part into the VMM's own reply to INIT: flags that the guest offered, and `map_alignment`.
+
+        The reply keeps its length, and everything else that is in it. It comes back as it is if the guest offered no
+        DAX, the share has none, or it ends before `map_alignment`; and for a request that is no INIT, so that every
+        reply may be passed through. Never raises for what a guest may have sent.
+
+        Args:
+            init_request: The guest's whole request, header included.
+            init_reply: The VMM's whole reply, header included.
+
+        Returns:
+            The whole reply for the guest.
+
+        Raises:
+            TypeError: One of them is no buffer.
+            ValueError: The request is an INIT, and the reply breaks a rule of Linux 7.1 and later
+                (`virtio_fs_verify_response`), so that the guest would take it for EIO: its header has its length and
+                the request's `unique`; `error` is in (-512, 0]; and with an error it has 16 bytes.
+        """
+    def _attr_flags(self, mode: int, size: int) -> int:
+        """FUSE_ATTR_DAX for a file with this `st_mode` and `st_size` that the guest should map, else 0."""
+    def _offer(self) -> tuple[Literal["waiting", "not offered", "offered"], str]:
+        """What the last INIT that was negotiated came to, and why."""
+    def _setup_counts(self) -> tuple[int, dict[int, int]]:
         """SETUPMAPPING requests since the last INIT: how many succeeded, and how many did not, by Linux errno."""

@@ -26,6 +26,7 @@ from support.guest_requests import (
     told,
     unmap_request,
 )
+from support.windows import host_window
 
 SIZE = 8 * SLOT
 NODE = 5
@@ -113,7 +114,7 @@ def test_bytes_after_the_longest_body_are_seen(
     dispatcher: DaxDispatcher, buffer: Callable[[bytes], bytes | bytearray]
 ) -> None:
     longest = unmap_request(*[(7 * SLOT, SLOT)] * 4096)
-    assert dispatcher.handle(buffer(longest)) == answer(errno.ENOENT)
+    assert dispatcher.handle(buffer(longest)) == answer(0)
     assert dispatcher.handle(buffer(longest + b"x")) == answer(errno.EINVAL)
 
 
@@ -155,22 +156,63 @@ WRAPS = [
 
 @pytest.mark.parametrize("values", WRAPS)
 def test_ranges_that_wrap_or_leave_the_window_map_nothing(
-    mapper: DaxMapper, file: io.FileIO, values: dict[str, int]
+    dispatcher: DaxDispatcher, mapper: DaxMapper, values: dict[str, int]
 ) -> None:
-    dispatcher = DaxDispatcher(mapper, lambda *_: file.fileno())
     assert dispatcher.handle(map_request(NODE, **values)) == answer(errno.EINVAL)
-    assert len(mapper) == 0
+    assert mapper.stats().errors == {errno.EINVAL: 1}
+
+
+OUTSIDE = [
+    (2**64 - SLOT, SLOT),
+    (2**64 - SLOT, 2 * SLOT),
+    (SLOT, 2**64 - SLOT),
+    (SIZE - SLOT, 2 * SLOT),
+    (SIZE, SLOT),
+    (0, SIZE + SLOT),
+    (0, 0),
+    (1, SLOT),
+    (0, SLOT - 1),
+]
+
+
+@pytest.mark.parametrize("entry", OUTSIDE)
+def test_ranges_that_wrap_or_leave_the_window_remove_nothing(
+    dispatcher: DaxDispatcher, mapper: DaxMapper, entry: tuple[int, int]
+) -> None:
+    assert dispatcher.handle(unmap_request(entry)) == answer(errno.EINVAL)
+    assert mapper.stats().errors == {errno.EINVAL: 1}
 
 
 def test_read_only_share_gives_nothing_to_write(file: io.FileIO) -> None:
+    asked = []
+
+    def resolve(_nodeid: int, _fh: int | None, writable: bool) -> int:  # noqa: FBT001
+        asked.append(writable)
+        return file.fileno()
+
     backend = HostWindowBackend()
     with DaxMapper(0, SIZE, backend, readonly=True) as mapper:
-        dispatcher = DaxDispatcher(mapper, lambda *_: file.fileno())
+        dispatcher = DaxDispatcher(mapper, resolve)
         assert dispatcher.handle(map_request(NODE, 0, flags=READ_WRITE)) == answer(errno.EROFS)
         assert dispatcher.handle(map_request(NODE, 0)) == answer(0)
         assert dispatcher.handle(map_request(NODE, 0, flags=READ_WRITE)) == answer(errno.EROFS)
         assert [live.writable for live in mapper] == [False]
+        assert mapper.stats().errors == {errno.EROFS: 2}
     backend.release()
+    assert asked == [False]
+
+
+def test_closed_mapper_opens_nothing(file: io.FileIO) -> None:
+    asked = []
+
+    def resolve(nodeid: int, _fh: int | None, _writable: bool) -> int:  # noqa: FBT001
+        asked.append(nodeid)
+        return file.fileno()
+
+    with host_window(0, SIZE) as mapper:
+        dispatcher = DaxDispatcher(mapper, resolve)
+    assert dispatcher.handle(map_request(NODE, 0)) == answer(errno.ENODEV)
+    assert asked == []
 
 
 # A buffer that changes.

@@ -117,7 +117,9 @@ def test_share_without_dax_offers_nothing(mapper: DaxMapper) -> None:
     ("asked", "own"),
     [
         pytest.param(init_request(), reply(UNIQUE, error=-71), id="the VMM refuses"),
-        pytest.param(request(FUSE_INIT, InitIn(8, 0, 0, DAX_FLAGS).build(), unique=1), own_reply(), id="version 8"),
+        pytest.param(
+            request(FUSE_INIT, InitIn(8, 0, 0, DAX_FLAGS).build(), unique=UNIQUE), own_reply(), id="version 8"
+        ),
         pytest.param(request(FUSE_DESTROY, unique=1), b"", id="no INIT, no reply"),
         pytest.param(map_request(2, 0), b"any reply", id="no INIT"),
         pytest.param(init_request()[:50], own_reply(), id="cut"),
@@ -131,10 +133,32 @@ def test_other_replies_pass_through(mapper: DaxMapper, asked: bytes, own: bytes)
     assert dispatcher.status().state == "waiting"
 
 
-@pytest.mark.parametrize("own", [b"", bytes(15), own_reply()[:-1], own_reply() + b"x"])
-def test_reply_that_is_none_is_a_value_error(mapper: DaxMapper, own: bytes) -> None:
-    with pytest.raises(ValueError, match="bytes"):
-        make(mapper).negotiate(init_request(), own)
+@pytest.mark.parametrize(
+    ("own", "rule"),
+    [
+        (b"", "16 bytes"),
+        (bytes(15), "16 bytes"),
+        (own_reply()[:-1], "len"),
+        (own_reply() + b"x", "len"),
+        (reply(UNIQUE + 1, own_reply()[16:]), "unique"),
+        (reply(UNIQUE, error=5), "error"),
+        (reply(UNIQUE, error=-512), "error"),
+        (reply(UNIQUE, b"body", error=-5), "16 bytes"),
+    ],
+)
+def test_reply_that_a_guest_would_not_believe_is_a_value_error(mapper: DaxMapper, own: bytes, rule: str) -> None:
+    for dispatcher in (make(mapper), make(None)):
+        with pytest.raises(ValueError, match=f"of {len(own)} bytes: .*{rule}"):
+            dispatcher.negotiate(init_request(), own)
+        assert dispatcher.negotiate(map_request(2, 0), own) == own
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "text"])
+def test_messages_that_are_no_buffers_are_type_errors(mapper: DaxMapper, wrong: bytes) -> None:
+    with pytest.raises(TypeError):
+        make(mapper).negotiate(wrong, own_reply())
+    with pytest.raises(TypeError):
+        make(mapper).negotiate(init_request(), wrong)
 
 
 def test_messages_may_be_any_buffer_in_one_piece(mapper: DaxMapper) -> None:
@@ -146,11 +170,11 @@ def test_messages_may_be_any_buffer_in_one_piece(mapper: DaxMapper) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.binary(max_size=120) | st.binary(max_size=64).map(lambda body: request(FUSE_INIT, body, unique=1)),
+    st.binary(max_size=120) | st.binary(max_size=64).map(lambda body: request(FUSE_INIT, body, unique=UNIQUE)),
     st.integers(8, 80),
 )
 def test_no_request_is_an_exception_or_changes_the_length(mapper: DaxMapper, asked: bytes, size: int) -> None:
-    own = own_reply(size)
+    own = reply(int.from_bytes(asked[8:16], "little"), own_reply(size)[16:])
     answered = make(mapper).negotiate(asked, own)
     assert len(answered) == len(own)
     assert answered[:28] == own[:28]

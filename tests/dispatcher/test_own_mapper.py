@@ -2,7 +2,8 @@
 
 import errno
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -18,12 +19,9 @@ from support.guest_requests import (
     map_request,
     unmap_request,
 )
+from support.windows import host_window
 
 NODE = 5
-
-
-class Removed:
-    errno = 0
 
 
 class OwnMapper:
@@ -32,19 +30,21 @@ class OwnMapper:
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.error: BaseException | None = None
-        self.result = Removed()
+        self.errors: dict[int, BaseException] = {}
+        """Of `remove_range`, by window offset."""
 
     def _call(self, *call: object) -> None:
         self.calls.append(call)
         if self.error is not None:
             raise self.error
 
-    def setup_mapping(self, *arguments: int) -> None:
-        self._call("setup", *arguments)
+    def setup_mapping(self, *arguments: int, replace: bool) -> None:
+        self._call("setup", *arguments, replace)
 
-    def remove_mappings(self, mappings: Sequence[tuple[int, int]], /) -> Removed:
-        self._call("remove", *mappings)
-        return self.result
+    def remove_range(self, window_offset: int, length: int, /) -> None:
+        self._call("remove", window_offset, length)
+        if window_offset in self.errors:
+            raise self.errors[window_offset]
 
     def reset(self) -> None:
         self._call("reset")
@@ -61,7 +61,12 @@ def test_own_mapper_is_called(own: OwnMapper) -> None:
     assert dispatcher.handle(map_request(NODE, SLOT, foffset=4096, flags=READ_WRITE)) == answer(0)
     assert dispatcher.handle(unmap_request((0, SLOT), (SLOT, 4096))) == answer(0)
     assert dispatcher.handle(unmap_request((0, WHOLE_WINDOW))) == answer(0)
-    assert own.calls == [("setup", 77, 4096, SLOT, SLOT, True), ("remove", (0, SLOT), (SLOT, 4096)), ("reset",)]
+    assert own.calls == [
+        ("setup", 77, 4096, SLOT, SLOT, True, True),
+        ("remove", 0, SLOT),
+        ("remove", SLOT, 4096),
+        ("reset",),
+    ]
     assert opened.closed == 1
 
 
@@ -123,12 +128,96 @@ def test_interrupt_of_an_own_mapper_passes_through(own: OwnMapper) -> None:
     assert opened.closed == 1
 
 
-def test_result_of_an_own_mapper_is_told(own: OwnMapper) -> None:
+def test_each_range_is_tried_and_the_first_error_is_told(own: OwnMapper, caplog: pytest.LogCaptureFixture) -> None:
     dispatcher = DaxDispatcher(own, lambda *_: 77)
-    own.result.errno = errno.EBUSY
-    assert dispatcher.handle(unmap_request((0, SLOT))) == answer(errno.EBUSY)
-    own.result = None  # type: ignore[assignment]
-    assert dispatcher.handle(unmap_request((0, SLOT))) == answer(errno.EIO)
+    own.errors = {SLOT: BlockingIOError(errno.EBUSY, "busy"), 2 * SLOT: PermissionError(errno.EPERM, "mine")}
+    request_ = unmap_request(*((slot * SLOT, SLOT) for slot in range(4)))
+    assert dispatcher.handle(request_) == answer(errno.EBUSY)
+    assert own.calls == [("remove", slot * SLOT, SLOT) for slot in range(4)]
+    assert ["busy" in record.message for record in caplog.records] == [True, False]
+    assert "mine" in caplog.text
+
+
+def test_interrupt_ends_a_removal_at_once(own: OwnMapper) -> None:
+    dispatcher = DaxDispatcher(own, lambda *_: 77)
+    own.errors = {0: OSError(errno.EBUSY, "busy"), SLOT: KeyboardInterrupt()}
+    with pytest.raises(KeyboardInterrupt):
+        dispatcher.handle(unmap_request((0, SLOT), (SLOT, SLOT), (2 * SLOT, SLOT)))
+    assert own.calls == [("remove", 0, SLOT), ("remove", SLOT, SLOT)]
+
+
+@pytest.mark.parametrize("name", ["setup_mapping", "remove_range", "reset"])
+def test_own_mapper_that_lacks_a_method_is_refused_by_name(own: OwnMapper, name: str) -> None:
+    setattr(own, name, None)
+    with pytest.raises(TypeError, match=f"OwnMapper.* has no method {name}"):
+        DaxDispatcher(own, lambda *_: 77)
+
+
+# Mappers whose length cannot be had: they may have mappings, so they are reset.
+
+
+class Proxy:
+    """Passes on whatever is asked for: but a `len()` does not ask the object."""
+
+    def __init__(self, mapper: object) -> None:
+        self._mapper = mapper
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._mapper, name)
+
+
+def raising_length(error: BaseException) -> OwnMapper:
+    class Failing(OwnMapper):
+        def __len__(self) -> int:
+            raise error
+
+    return Failing()
+
+
+def odd_length(length: object) -> OwnMapper:
+    class Odd(OwnMapper):
+        def __len__(self) -> int:
+            return length  # type: ignore[return-value]
+
+    return Odd()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: Proxy(TellingMapper()), id="proxy"),
+        pytest.param(lambda: raising_length(RuntimeError("no length")), id="RuntimeError"),
+        pytest.param(lambda: raising_length(OSError(errno.ENODEV, "gone")), id="OSError"),
+        pytest.param(lambda: odd_length(None), id="None"),
+        pytest.param(lambda: odd_length(-1), id="-1"),
+        pytest.param(lambda: odd_length(2**64), id="2**64"),
+    ],
+)
+def test_own_mapper_whose_length_cannot_be_had_is_reset(make: Callable[[], OwnMapper]) -> None:
+    own = make()
+    dispatcher = DaxDispatcher(own, lambda *_: 77)
+    assert dispatcher.handle(init_request()) is None
+    assert dispatcher.handle(request(FUSE_DESTROY, unique=1)) is None
+    assert own.calls == [("reset",), ("reset",)]
+    assert dispatcher.status().live is None
+
+
+def test_interrupt_of_a_length_passes_through() -> None:
+    own = raising_length(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        DaxDispatcher(own, lambda *_: 77).handle(init_request())
+
+
+def test_proxy_of_a_mapper_is_one(fd: int) -> None:
+    with host_window(0, 4 * SLOT) as mapper:
+        dispatcher = DaxDispatcher(Proxy(mapper), lambda *_: fd)
+        assert dispatcher.handle(map_request(NODE, 0)) == answer(0)
+        assert dispatcher.handle(map_request(NODE, 0, flags=READ_WRITE)) == answer(0)
+        assert dispatcher.handle(map_request(NODE, SLOT)) == answer(0)
+        assert dispatcher.handle(unmap_request((SLOT, SLOT), (2 * SLOT, SLOT))) == answer(0)
+        assert [(live.window_offset, live.writable) for live in mapper] == [(0, True)]
+        dispatcher.handle(init_request())
+        assert len(mapper) == 0
 
 
 class OwnHypervisor:

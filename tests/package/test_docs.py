@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from daxmap.fuse import InitOut, reply
-from support.guest_requests import SLOT, answer, init_request, map_request
+from support.guest_requests import SLOT, UNIQUE, answer, init_request, map_request
 from support.guests import open_vm
 from support.paths import PROJECT
 from support.programs import TIMEOUT
@@ -74,7 +74,7 @@ def test_wiring_type_checks(snippet: str, tmp_path: Path) -> None:
 
 
 def test_wiring_runs(snippet: str) -> None:
-    own = reply(1, InitOut(7, 38).build())
+    own = reply(UNIQUE, InitOut(7, 38).build())
     with open_vm() as vm, tempfile.NamedTemporaryFile() as file:
         file.write(b"content")
         file.flush()

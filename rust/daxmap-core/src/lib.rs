@@ -47,6 +47,7 @@ pub use backend::{HostWindowBackend, KvmBackend};
 pub use book::Mapping;
 pub use budget::{Budget, Charge};
 pub use error::{Error, NoPage, OpenError, Result};
+pub use limit::Warnings;
 pub use mapper::{BatchResult, MapRequest, Mapper, Options, Overlap};
 pub use refusal::Refusal;
 pub use stats::Stats;

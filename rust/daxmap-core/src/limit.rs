@@ -44,29 +44,38 @@ impl Limiter {
     }
 }
 
-/// Warnings that a guest can cause.
+/// Warnings that a guest can cause: ten at once, then one a second.
 #[derive(Debug)]
-pub(crate) struct Warnings(Mutex<Limiter>);
+pub struct Warnings(Mutex<Limiter>);
 
 impl Warnings {
-    pub(crate) fn new() -> Self {
+    /// None held back so far.
+    #[must_use]
+    pub fn new() -> Self {
         Self(Mutex::new(Limiter::new(Instant::now())))
     }
 
     /// Logs a warning, unless there were too many.
-    pub(crate) fn warn(&self, text: fmt::Arguments<'_>) {
+    pub fn warn(&self, text: fmt::Arguments<'_>) {
         if let Some(text) = self.admit(text) {
             log::warn!(target: LOG_TARGET, "{text}");
         }
     }
 
     /// The text of a warning that may be logged now; none if there were too many.
-    pub(crate) fn admit(&self, text: fmt::Arguments<'_>) -> Option<String> {
+    #[must_use]
+    pub fn admit(&self, text: fmt::Arguments<'_>) -> Option<String> {
         let mut limiter = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let held_back = limiter.admit(Instant::now())?;
         drop(limiter);
         let text = printable(&text.to_string());
         Some(if held_back == 0 { text } else { format!("{text} ({held_back} earlier warnings held back)") })
+    }
+}
+
+impl Default for Warnings {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -4,9 +4,6 @@ use crate::book::Cut;
 use crate::sys::Errno;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// One past the largest errno with a counter of its own: Linux's and macOS's end below it.
-const ERRNOS: usize = 134;
-
 /// A mapper's counters, as they were when they were read.
 ///
 /// When no call is under way, `setup_count + split_count = remove_count + replaced_count + swept_count + leaked_count +
@@ -57,7 +54,7 @@ pub(crate) struct Counters {
     live_mappings: AtomicU64,
     live_bytes: AtomicU64,
     peak_mappings: AtomicU64,
-    errors: [AtomicU64; ERRNOS],
+    errors: ErrnoCounts,
 }
 
 /// How a mapping left the book.
@@ -85,7 +82,7 @@ impl Counters {
             live_mappings: AtomicU64::new(0),
             live_bytes: AtomicU64::new(0),
             peak_mappings: AtomicU64::new(0),
-            errors: [const { AtomicU64::new(0) }; ERRNOS],
+            errors: ErrnoCounts::new(),
         }
     }
 
@@ -122,12 +119,8 @@ impl Counters {
         self.peak_mappings.fetch_max(live.saturating_sub(cut.gone), Relaxed);
     }
 
-    /// Counts a failure. An errno that no host has is counted as EIO.
     pub(crate) fn failed(&self, errno: Errno) {
-        let known = usize::try_from(errno.0).ok().and_then(|index| self.errors.get(index));
-        if let Some(counter) = known.or_else(|| self.errors.get(libc::EIO.unsigned_abs() as usize)) {
-            counter.fetch_add(1, Relaxed);
-        }
+        self.errors.count(errno.0);
     }
 
     pub(crate) fn live_mappings(&self) -> u64 {
@@ -135,7 +128,6 @@ impl Counters {
     }
 
     pub(crate) fn snapshot(&self) -> Stats {
-        let errors = (0..).zip(&self.errors).map(|(errno, count)| (errno, count.load(Relaxed)));
         Stats {
             setup_count: self.setup_count.load(Relaxed),
             setup_bytes: self.setup_bytes.load(Relaxed),
@@ -149,8 +141,45 @@ impl Counters {
             live_mappings: self.live_mappings(),
             live_bytes: self.live_bytes.load(Relaxed),
             peak_mappings: self.peak_mappings.load(Relaxed),
-            errors: errors.filter(|(_, count)| *count > 0).collect(),
+            errors: self.errors.nonzero(),
         }
+    }
+}
+
+/// How often each errno came up. Written and read by any thread, without a lock.
+#[derive(Debug)]
+pub(crate) struct ErrnoCounts([AtomicU64; ERRNO_COUNTS]);
+
+/// One past the largest errno that has a count of its own: Linux keeps the numbers from there on for itself.
+const ERRNO_COUNTS: usize = 512;
+
+impl ErrnoCounts {
+    pub(crate) const fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; ERRNO_COUNTS])
+    }
+
+    /// Counts one. What is no errno counts as EIO.
+    pub(crate) fn count(&self, errno: i32) {
+        let index = usize::try_from(errno).ok().filter(|index| (1..ERRNO_COUNTS).contains(index));
+        if let Some(count) = self.0.get(index.unwrap_or(libc::EIO.unsigned_abs() as usize)) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The counts by errno, rising, without those that are 0.
+    pub(crate) fn nonzero(&self) -> Vec<(i32, u64)> {
+        let counts = (0..).zip(&self.0).map(|(errno, count)| (errno, count.load(Relaxed)));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.iter().for_each(|count| count.store(0, Relaxed));
+    }
+}
+
+impl Default for ErrnoCounts {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -179,5 +208,16 @@ mod tests {
             counters.failed(Errno(errno));
         }
         assert_eq!(counters.snapshot().errors, [(libc::ENOENT, 1), (libc::EIO, 2), (libc::EINVAL, 2)]);
+    }
+
+    #[test]
+    fn errnos_are_counted_each_and_others_as_eio() {
+        let counts = ErrnoCounts::new();
+        for errno in [1, 511, 511, 0, 512, -5, i32::MIN] {
+            counts.count(errno);
+        }
+        assert_eq!(counts.nonzero(), [(1, 1), (libc::EIO, 4), (511, 2)]);
+        counts.clear();
+        assert_eq!(counts.nonzero(), []);
     }
 }

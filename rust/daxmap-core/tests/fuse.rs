@@ -1,10 +1,12 @@
 //! Any bytes a guest may send, against the rules of the wire written down a second time.
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 
-use daxmap_core::fuse::{Dispatcher, Header, LONGEST_BODY, Removal, Reply, Setup, Target, Undone};
-use daxmap_core::{Errno, FileOffset, WindowOffset};
+use daxmap_core::fuse::{
+    GuestErrno, Header, Init, LONGEST_BODY, Malformed, Offer, Outcomes, Policy, Request, decode, negotiate, reply,
+    verify,
+};
+use daxmap_core::{Errno, FileOffset, MapRequest, WindowOffset};
 use proptest::prelude::*;
-use std::cell::RefCell;
 
 const INIT: u32 = 26;
 const DESTROY: u32 = 38;
@@ -12,49 +14,14 @@ const SETUP: u32 = 48;
 const REMOVE: u32 = 49;
 const NOTHING: u64 = u64::MAX;
 
-/// What a target was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Asked {
-    Setup(Setup),
-    Remove(Removal),
-    Restart,
+/// What a message is decoded to; none if it has no header.
+fn decoded(message: &[u8]) -> Option<Result<Request, Malformed>> {
+    Header::parse(message).map(|(header, body)| decode(&header, body))
 }
 
-type Answer = Result<(), Undone<&'static str>>;
-
-/// A target that does nothing, answers as it is told, and remembers.
-struct Recorder {
-    answer: Answer,
-    asked: RefCell<Vec<Asked>>,
-}
-
-impl Target for Recorder {
-    type Interrupt = &'static str;
-
-    fn setup(&self, wanted: &Setup) -> Answer {
-        self.asked.borrow_mut().push(Asked::Setup(*wanted));
-        self.answer
-    }
-
-    fn remove(&self, which: &Removal) -> Answer {
-        self.asked.borrow_mut().push(Asked::Remove(which.clone()));
-        self.answer
-    }
-
-    fn restart(&self) -> Result<(), &'static str> {
-        self.asked.borrow_mut().push(Asked::Restart);
-        Ok(())
-    }
-}
-
-/// The reply to a request whose target gives `answer`, and what the target was asked.
-fn answered(message: &[u8], answer: Answer) -> (Result<Option<Reply>, &'static str>, Vec<Asked>) {
-    let target = Recorder { answer, asked: RefCell::default() };
-    let reply = match Header::parse(message) {
-        Some((header, body)) => Dispatcher::new().answer(&header, body, &target),
-        None => Ok(None),
-    };
-    (reply, target.asked.into_inner())
+/// The header of a request without a body.
+fn header(opcode: u32) -> Header {
+    Header::parse(&message(opcode, 7, 2, &[])).unwrap().0
 }
 
 fn message(opcode: u32, unique: u64, nodeid: u64, body: &[u8]) -> Vec<u8> {
@@ -75,46 +42,65 @@ fn remove_body(count: u32, entries: &[(u64, u64)]) -> Vec<u8> {
     body
 }
 
-fn reply(unique: u64, error: i32) -> Reply {
-    let whole = [16u32.to_le_bytes(), (-error).to_le_bytes()].concat();
-    [whole, unique.to_le_bytes().to_vec()].concat().try_into().unwrap()
-}
-
 fn word(bytes: &[u8], at: usize, size: usize) -> u64 {
     (0..size).fold(0, |word, index| word | u64::from(bytes[at + index]) << (8 * index))
 }
 
-/// What the rules say of a request: its reply if the target says yes, and what the target is asked.
-fn oracle(message: &[u8]) -> (Option<Reply>, Vec<Asked>) {
+/// What the rules say of a message: what it asks for, `Err` if it breaks them; none if it has no header.
+fn oracle(message: &[u8]) -> Option<Result<Request, ()>> {
     if message.len() < 40 {
-        return (None, vec![]);
+        return None;
     }
-    let (unique, nodeid, body) = (word(message, 8, 8), word(message, 16, 8), &message[40..]);
+    let (nodeid, body) = (word(message, 16, 8), &message[40..]);
     let framed = word(message, 0, 4) == message.len() as u64 && word(message, 36, 2) == 0;
-    let asked = match u32::try_from(word(message, 4, 4)).unwrap() {
-        INIT => return (None, if framed && body.len() >= 16 { vec![Asked::Restart] } else { vec![] }),
-        DESTROY => return (None, if framed && body.is_empty() { vec![Asked::Restart] } else { vec![] }),
-        SETUP if framed && body.len() == 40 && [2, 3].contains(&word(body, 24, 8)) => Asked::Setup(Setup {
+    Some(match u32::try_from(word(message, 4, 4)).unwrap() {
+        INIT if framed && body.len() >= 16 => {
+            let flags = word(body, 12, 4);
+            let upper = if flags & (1 << 30) != 0 && body.len() >= 20 { word(body, 16, 4) << 32 } else { 0 };
+            Ok(Request::Init(Init { major: u32::try_from(word(body, 0, 4)).unwrap(), flags: flags | upper }))
+        }
+        DESTROY if framed && body.is_empty() => Ok(Request::Destroy),
+        SETUP if framed && body.len() == 40 && [2, 3].contains(&word(body, 24, 8)) => Ok(Request::Setup {
             nodeid,
             fh: Some(word(body, 0, 8)).filter(|fh| *fh != NOTHING),
-            file_offset: FileOffset(word(body, 8, 8)),
-            window_offset: WindowOffset(word(body, 32, 8)),
-            length: word(body, 16, 8),
-            writable: word(body, 24, 8) == 3,
+            range: MapRequest {
+                file_offset: FileOffset(word(body, 8, 8)),
+                window_offset: WindowOffset(word(body, 32, 8)),
+                length: word(body, 16, 8),
+                writable: word(body, 24, 8) == 3,
+            },
         }),
         REMOVE if framed && body.len() >= 20 && body.len() as u64 == 4 + 16 * word(body, 0, 4) => {
             let entry = |at: usize| (WindowOffset(word(body, at, 8)), word(body, at + 8, 8));
             let entries: Vec<_> = (4..body.len()).step_by(16).map(entry).collect();
             match entries.iter().filter(|(_, length)| *length == NOTHING).count() {
-                0 if entries.len() <= 4096 => Asked::Remove(Removal::Of(entries)),
-                1 if entries.len() == 1 => Asked::Remove(Removal::OfEverything),
-                _ => return (Some(reply(unique, 22)), vec![]),
+                0 if entries.len() <= 4096 => Ok(Request::Remove(entries)),
+                1 if entries.len() == 1 => Ok(Request::RemoveAll),
+                _ => Err(()),
             }
         }
-        SETUP | REMOVE => return (Some(reply(unique, 22)), vec![]),
-        _ => return (None, vec![]),
-    };
-    (Some(reply(unique, 0)), vec![asked])
+        SETUP | REMOVE => Err(()),
+        _ => Ok(Request::Other),
+    })
+}
+
+/// What the guest is told of an errno that a Linux host has.
+fn told(opcode: u32, errno: i32) -> i32 {
+    match errno {
+        4 | 11 if opcode == SETUP => 5,
+        12 if opcode == SETUP => 28,
+        1..512 => errno,
+        _ => 5,
+    }
+}
+
+/// The rules of `virtio_fs_verify_response`, once more.
+fn a_guest_believes(unique: u64, reply: &[u8]) -> bool {
+    let error = |reply: &[u8]| i32::from_le_bytes(reply[4..8].try_into().unwrap());
+    reply.len() >= 16
+        && word(reply, 0, 4) == reply.len() as u64
+        && word(reply, 8, 8) == unique
+        && (error(reply) == 0 || (error(reply) < 0 && error(reply) > -512 && reply.len() == 16))
 }
 
 /// Numbers of which some mean something.
@@ -153,42 +139,98 @@ fn messages() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A device's own reply to INIT, mostly right.
+fn own_replies() -> impl Strategy<Value = Vec<u8>> {
+    let errors = prop_oneof![3 => Just(0i32), 1 => -520..5, 1 => any::<i32>()];
+    let bodies = prop_oneof![1 => Just(0), 5 => Just(64), 4 => 0..80usize]
+        .prop_flat_map(|length| prop::collection::vec(any::<u8>(), length));
+    (errors, prop_oneof![9 => Just(7u64), 1 => any::<u64>()], bodies, prop_oneof![9 => Just(0), 1 => -1..2i32])
+        .prop_map(|(error, unique, body, lie)| {
+            let length = i32::try_from(16 + body.len()).unwrap() + lie;
+            [&length.to_le_bytes()[..], &error.to_le_bytes(), &unique.to_le_bytes(), &body].concat()
+        })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_request_is_answered_as_the_rules_say(message in messages()) {
-        let (expected, asked) = oracle(&message);
-        prop_assert_eq!(answered(&message, Ok(())), (Ok(expected), asked));
+    fn every_request_is_decoded_as_the_rules_say(message in messages()) {
+        prop_assert_eq!(decoded(&message).map(|request| request.map_err(|_| ())), oracle(&message));
     }
 
     #[test]
-    fn any_bytes_at_all_are_answered_as_the_rules_say(message in prop::collection::vec(any::<u8>(), 0..200)) {
-        let (expected, asked) = oracle(&message);
-        prop_assert_eq!(answered(&message, Ok(())), (Ok(expected), asked));
+    fn any_bytes_at_all_are_decoded_as_the_rules_say(message in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert_eq!(decoded(&message).map(|request| request.map_err(|_| ())), oracle(&message));
     }
 
     #[test]
-    fn a_refusal_is_told_with_a_linux_errno_whatever_it_is(errno in any::<i32>(), unique in any::<u64>()) {
-        let request = message(SETUP, unique, 2, &setup_body([NOTHING, 0, 4096, 2, 0]));
-        let (reply, _) = answered(&request, Err(Undone::Errno(Errno(errno))));
-        let reply = reply.unwrap().unwrap();
-        let told = -i32::from_le_bytes(reply[4..8].try_into().unwrap());
-        prop_assert!((1..=133).contains(&told), "{told}");
-        prop_assert_eq!((word(&reply, 0, 4), word(&reply, 8, 8)), (16, unique));
+    fn a_guest_believes_every_reply(unique in any::<u64>(), opcode in any::<u32>(), errno in any::<i32>()) {
+        for opcode in [opcode, SETUP, REMOVE] {
+            let refused = Err(GuestErrno::in_reply_to(&header(opcode), Errno(errno)));
+            for result in [Ok(()), refused] {
+                prop_assert!(a_guest_believes(unique, &reply(unique, result)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_reply_is_verified_as_a_guest_does(reply in own_replies()) {
+        prop_assert_eq!(verify(7, &reply).is_ok(), a_guest_believes(7, &reply));
+    }
+
+    #[test]
+    fn a_negotiated_reply_is_believed_if_the_device_s_own_is(
+        own in own_replies(), major in 6..9u32, flags in any::<u64>(), cut in 0..20usize,
+    ) {
+        let mut reply = own.clone();
+        let offer = negotiate(&Init { major, flags }, 4096, &mut reply);
+        prop_assert_eq!(a_guest_believes(7, &reply), a_guest_believes(7, &own));
+        prop_assert_eq!(&reply[..28.min(reply.len())], &own[..28.min(own.len())]);
+        if offer != Some(Offer::Made) {
+            prop_assert_eq!(&reply, &own);
+        }
+        let mut short = own[..cut.min(own.len())].to_vec();
+        negotiate(&Init { major, flags }, 4096, &mut short); // no panic
     }
 }
 
 #[test]
-fn a_body_cut_at_every_byte_reaches_no_target() {
+#[cfg(target_os = "linux")]
+fn every_errno_is_told_by_the_table() {
+    for opcode in [SETUP, REMOVE, INIT, 0, 1, u32::MAX] {
+        for errno in (0..5000).chain([i32::MIN, -512, -5, -1, i32::MAX]) {
+            let number = GuestErrno::in_reply_to(&header(opcode), Errno(errno)).number();
+            assert_eq!(number, told(opcode, errno), "opcode {opcode}, errno {errno}");
+        }
+    }
+}
+
+#[test]
+fn a_guest_is_never_told_what_would_send_it_in_circles() {
+    for (errno, number) in [
+        (libc::EAGAIN, 5),
+        (libc::EWOULDBLOCK, 5),
+        (libc::EINTR, 5),
+        (libc::ENOMEM, 28),
+        (libc::EIO, 5),
+        (libc::ENOSPC, 28),
+        (libc::ENOSYS, 38),
+    ] {
+        assert_eq!(GuestErrno::in_reply_to(&header(SETUP), Errno(errno)).number(), number);
+    }
+}
+
+#[test]
+fn a_body_cut_at_every_byte_is_malformed() {
     for (opcode, body) in
         [(SETUP, setup_body([1, 0, 4096, 3, 0])), (REMOVE, remove_body(2, &[(0, 4096), (4096, 4096)]))]
     {
         for kept in 0..body.len() {
             let cut = message(opcode, 7, 2, &body[..kept]);
-            assert_eq!(answered(&cut, Ok(())), (Ok(Some(reply(7, 22))), vec![]), "opcode {opcode}, {kept} bytes");
+            assert!(decoded(&cut).unwrap().is_err(), "opcode {opcode}, {kept} bytes");
         }
-        assert_eq!(answered(&message(opcode, 7, 2, &body), Ok(())).1.len(), 1);
+        assert!(decoded(&message(opcode, 7, 2, &body)).unwrap().is_ok());
     }
 }
 
@@ -197,33 +239,63 @@ fn as_many_removals_as_a_64_kib_page_holds_are_taken_and_one_more_is_not() {
     let most = vec![(0, 4096); 4096];
     let body = remove_body(4096, &most);
     assert_eq!(body.len(), LONGEST_BODY);
-    assert_eq!(answered(&message(REMOVE, 7, 0, &body), Ok(())).1.len(), 1);
+    assert!(decoded(&message(REMOVE, 7, 0, &body)).unwrap().is_ok());
     let more = [most, vec![(0, 4096)]].concat();
-    assert_eq!(answered(&message(REMOVE, 7, 0, &remove_body(4097, &more)), Ok(())), (Ok(Some(reply(7, 22))), vec![]));
+    assert!(decoded(&message(REMOVE, 7, 0, &remove_body(4097, &more))).unwrap().is_err());
 }
 
 #[test]
-fn an_interrupt_is_no_reply() {
-    let request = message(REMOVE, 7, 0, &remove_body(1, &[(0, 4096)]));
-    assert_eq!(answered(&request, Err(Undone::Interrupted("stop"))).0, Err("stop"));
-}
-
-#[test]
-fn an_init_starts_the_counts_anew_and_a_destroy_does_not() {
-    let dispatcher = Dispatcher::new();
-    let send = |opcode: u32, body: &[u8], answer| {
-        let message = message(opcode, 7, 2, body);
-        let (header, body) = Header::parse(&message).unwrap();
-        dispatcher.answer(&header, body, &Recorder { answer, asked: RefCell::default() }).unwrap();
+fn a_reply_offers_what_the_guest_offered_and_keeps_the_rest() {
+    const BOTH: u64 = 1 << 26 | 1 << 30 | 1 << 33;
+    let own: Vec<u8> = [&[80, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0][..], &[0xa5; 64]].concat();
+    let negotiated = |flags: u64, length: usize| {
+        let mut reply = own[..length].to_vec();
+        let offer = negotiate(&Init { major: 7, flags }, 16384, &mut reply);
+        let changed = |(at, (is, was)): (usize, (&u8, &u8))| (is != was).then(|| (at - 16, *is));
+        (offer, reply.iter().zip(&own).enumerate().filter_map(changed).collect::<Vec<_>>())
     };
-    let setup = setup_body([NOTHING, 0, 4096, 2, 0]);
-    send(SETUP, &setup, Ok(()));
-    send(SETUP, &setup, Err(Undone::Errno(Errno(libc::ENOSPC))));
-    send(SETUP, &setup[1..], Ok(()));
-    send(REMOVE, &remove_body(1, &[(0, 4096)]), Err(Undone::Errno(Errno(libc::ENOENT))));
-    send(DESTROY, &[], Ok(()));
-    let counts = dispatcher.counts();
-    assert_eq!((counts.mapped, counts.refused), (1, vec![(libc::EINVAL, 1), (libc::ENOSPC, 1)]));
-    send(INIT, &[0; 64], Ok(()));
-    assert_eq!(dispatcher.counts(), daxmap_core::fuse::Counts::default());
+    // Of the VMM's flags, 0xa5a5a5a5, bit 26 is 1 already and bit 30 is not; so its upper half counts for nothing.
+    let alignment = [(30, 14), (31, 0)];
+    let per_file = [(15, 0xe5), (30, 14), (31, 0), (32, 2), (33, 0), (34, 0), (35, 0)];
+    assert_eq!(negotiated(1 << 26, 80), (Some(Offer::Made), alignment.to_vec()));
+    assert_eq!(negotiated(BOTH, 80), (Some(Offer::Made), per_file.to_vec()));
+    assert_eq!(negotiated(BOTH, 52), (Some(Offer::Made), per_file.to_vec()));
+    assert_eq!(negotiated(BOTH, 51), (Some(Offer::Made), alignment.to_vec()));
+    assert_eq!(negotiated(BOTH, 47), (Some(Offer::TooShort { body: 31 }), vec![]));
+    assert_eq!(negotiated(BOTH & !(1 << 26), 80), (Some(Offer::NotWanted), vec![]));
+}
+
+#[test]
+fn a_reply_that_settles_nothing_stays_as_it_is() {
+    let init = Init { major: 7, flags: u64::MAX };
+    let mut refusal = reply(7, Err(GuestErrno::in_reply_to(&header(INIT), Errno(libc::EIO))));
+    assert_eq!(negotiate(&init, 4096, &mut refusal), None);
+    let mut own = [vec![80, 0, 0, 0], vec![0; 76]].concat();
+    assert_eq!(negotiate(&Init { major: 8, ..init }, 4096, &mut own), None);
+    assert_eq!(own[16..], [0; 64]);
+}
+
+#[test]
+fn the_policy_marks_regular_files_that_are_large_enough() {
+    let marks = |policy: Policy| {
+        [(0o040_755, 99), (0o100_644, 99), (0o100_644, 100), (0o120_777, 100), (0o060_600, 100)]
+            .map(|(mode, size)| policy.attr_flags(mode, size))
+    };
+    assert_eq!(marks(Policy::Always), [0, 2, 2, 0, 0]);
+    assert_eq!(marks(Policy::Inode { min_size: 100 }), [0, 0, 2, 0, 0]);
+    assert_eq!(marks(Policy::Never), [0; 5]);
+}
+
+#[test]
+fn outcomes_are_counted_by_what_the_guest_was_told() {
+    let outcomes = Outcomes::default();
+    outcomes.count(Ok(()));
+    for errno in [libc::ENOENT, libc::EAGAIN, libc::EINTR, 511, 512] {
+        outcomes.count(Err(GuestErrno::in_reply_to(&header(SETUP), Errno(errno))));
+    }
+    assert_eq!(outcomes.mapped(), 1);
+    let eio = if cfg!(target_os = "linux") { vec![(2, 1), (5, 3), (511, 1)] } else { vec![(2, 1), (5, 4)] };
+    assert_eq!(outcomes.refused(), eio);
+    outcomes.clear();
+    assert_eq!((outcomes.mapped(), outcomes.refused()), (0, vec![]));
 }

@@ -4,22 +4,27 @@ use crate::callbacks::errno_of;
 use crate::convert::Fd;
 use crate::logging::log_exception;
 use crate::mapper::DaxMapper;
-use crate::message::read;
-use daxmap_core::fuse::{self, Removal, Setup, Target, Undone};
-use daxmap_core::{Errno, Mapper};
-use pyo3::exceptions::{PyAttributeError, PyException, PyTypeError};
+use crate::message::{bytes, read};
+use daxmap_core::fuse::{self, GuestErrno, Header, Malformed, Offer, Outcomes, Policy, Request};
+use daxmap_core::{Errno, Error, MapRequest, Mapper, Overlap, Warnings, WindowOffset};
+use pyo3::exceptions::{PyAttributeError, PyException, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyList};
+use pyo3::types::{IntoPyDict, PyBool, PyBytes, PyDict, PyInt};
 use pyo3::{PyTraverseError, PyVisit};
 use std::os::fd::RawFd;
+use std::sync::{Mutex, PoisonError};
 
-/// Answers one share's requests.
+/// Replies to one share's requests.
 #[pyclass(frozen, subclass, weakref, name = "_Dispatcher", module = "daxmap._core")]
 pub(crate) struct Dispatcher {
-    fuse: fuse::Dispatcher,
     mapper: AnyMapper,
     resolver: Py<PyAny>,
+    policy: Policy,
+    outcomes: Outcomes,
+    /// What the last INIT came to that was negotiated.
+    offer: Mutex<Option<Offer>>,
+    warnings: Warnings,
 }
 
 /// Who keeps the mappings.
@@ -30,30 +35,91 @@ enum AnyMapper {
     Theirs(Py<PyAny>),
 }
 
+/// Why a request was not done.
+enum NotDone {
+    /// The guest is told this errno of the host. The log has the reason.
+    Refused(Errno),
+    /// The VMM's own program is being stopped. The guest is told nothing.
+    Interrupted(PyErr),
+}
+
+/// A request on its way through a dispatcher.
+struct Call<'a, 'py> {
+    py: Python<'py>,
+    dispatcher: &'a Dispatcher,
+    header: &'a Header,
+}
+
 #[pymethods]
 impl Dispatcher {
     #[new]
-    fn new(mapper: &Bound<'_, PyAny>, resolver: Bound<'_, PyAny>) -> PyResult<Self> {
+    fn new(mapper: &Bound<'_, PyAny>, resolver: Bound<'_, PyAny>, dax: &str, min_size: u64) -> PyResult<Self> {
         if !resolver.is_callable() {
             return Err(PyTypeError::new_err(format!("resolver: {} is not callable", resolver.get_type())));
         }
-        Ok(Self { fuse: fuse::Dispatcher::new(), mapper: AnyMapper::new(mapper)?, resolver: resolver.unbind() })
+        let policy = match dax {
+            "always" => Policy::Always,
+            "inode" => Policy::Inode { min_size },
+            "never" => Policy::Never,
+            _ => return Err(PyValueError::new_err(format!("dax: {dax:?} is not one of 'always', 'inode', 'never'"))),
+        };
+        Ok(Self {
+            mapper: if policy == Policy::Never { AnyMapper::None } else { AnyMapper::new(mapper)? },
+            resolver: resolver.unbind(),
+            policy,
+            outcomes: Outcomes::default(),
+            offer: Mutex::default(),
+            warnings: Warnings::new(),
+        })
     }
 
     fn handle<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let py = request.py();
-        let Some((header, body)) = read(request)? else { return Ok(None) };
-        let reply = self.fuse.answer(&header, &body, &Share { py, dispatcher: self })?;
-        Ok(reply.map(|reply| PyBytes::new(py, &reply)))
+        match read(request)? {
+            Some((header, body)) => Call { py: request.py(), dispatcher: self, header: &header }.reply(&body),
+            None => Ok(None),
+        }
     }
 
-    fn setup_counts<'py>(&self, py: Python<'py>) -> PyResult<(u64, Bound<'py, PyDict>)> {
-        let counts = self.fuse.counts();
+    fn negotiate<'py>(
+        &self,
+        init_request: &Bound<'py, PyAny>,
+        init_reply: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let own = bytes(init_reply)?;
+        let Some((header, body)) = read(init_request)? else { return Ok(own) };
+        let Ok(Request::Init(init)) = fuse::decode(&header, &body) else { return Ok(own) };
+        if let Err(broken) = fuse::verify(header.unique(), own.as_bytes()) {
+            let length = own.as_bytes().len();
+            return Err(PyValueError::new_err(format!("the reply to INIT, of {length} bytes: {broken}")));
+        }
+        if matches!(self.mapper, AnyMapper::None) {
+            return Ok(own);
+        }
+        let mut reply = own.as_bytes().to_vec();
+        if let Some(offer) = fuse::negotiate(&init, daxmap_core::page_size(), &mut reply) {
+            self.offer.lock().unwrap_or_else(PoisonError::into_inner).replace(offer);
+        }
+        Ok(PyBytes::new(own.py(), &reply))
+    }
+
+    fn _attr_flags(&self, mode: u32, size: u64) -> u32 {
+        if matches!(self.mapper, AnyMapper::None) { 0 } else { self.policy.attr_flags(mode, size) }
+    }
+
+    fn _offer(&self) -> (&'static str, String) {
+        match *self.offer.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => ("waiting", "no INIT was negotiated yet".to_owned()),
+            Some(Offer::Made) => ("offered", "no SETUPMAPPING came yet".to_owned()),
+            Some(none) => ("not offered", none.to_string()),
+        }
+    }
+
+    fn _setup_counts<'py>(&self, py: Python<'py>) -> PyResult<(u64, Bound<'py, PyDict>)> {
         let refused = PyDict::new(py);
-        for (errno, count) in counts.refused {
+        for (errno, count) in self.outcomes.refused() {
             refused.set_item(errno, count)?;
         }
-        Ok((counts.mapped, refused))
+        Ok((self.outcomes.mapped(), refused))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -74,143 +140,182 @@ impl AnyMapper {
         if let Ok(ours) = mapper.cast::<DaxMapper>() {
             return Ok(Self::Ours(ours.clone().unbind()));
         }
-        for method in ["setup_mapping", "remove_mappings", "reset"] {
-            if !mapper.hasattr(method)? {
-                return Err(PyTypeError::new_err(format!("mapper: {} has no {method}", mapper.get_type())));
+        for name in ["setup_mapping", "remove_range", "reset"] {
+            if !mapper.getattr_opt(name)?.is_some_and(|method| method.is_callable()) {
+                return Err(PyTypeError::new_err(format!("mapper: {} has no method {name}", mapper.get_type())));
             }
         }
         Ok(Self::Theirs(mapper.clone().unbind()))
     }
 }
 
-/// A dispatcher's resolver and mapper, during one request.
-struct Share<'a, 'py> {
-    py: Python<'py>,
-    dispatcher: &'a Dispatcher,
-}
-
-/// How a request ends that Python code could not do.
-type Answer = Result<(), Undone<PyErr>>;
-
-impl Target for Share<'_, '_> {
-    type Interrupt = PyErr;
-
-    fn setup(&self, wanted: &Setup) -> Answer {
-        if matches!(self.dispatcher.mapper, AnyMapper::None) {
-            return NO_MAPPER;
+impl<'py> Call<'_, 'py> {
+    /// Does what is asked for, and replies; nothing where the reply is for the VMM's own dispatcher to give.
+    fn reply(&self, body: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let done = match fuse::decode(self.header, body) {
+            Ok(Request::Setup { nodeid, fh, range }) => self.setup(nodeid, fh, &range),
+            Ok(Request::Remove(ranges)) => self.remove(&ranges),
+            Ok(Request::RemoveAll) => self.remove_all(),
+            Ok(Request::Init(_)) => {
+                self.dispatcher.outcomes.clear();
+                return self.restart().map(|()| None);
+            }
+            Ok(Request::Destroy) => return self.restart().map(|()| None),
+            Ok(Request::Other) => return Ok(None),
+            Err(malformed) => Err(self.malformed(malformed)),
+        };
+        let told = match done {
+            Ok(()) => Ok(()),
+            Err(NotDone::Refused(errno)) => Err(self.told(errno)),
+            Err(NotDone::Interrupted(interrupt)) => return Err(interrupt),
+        };
+        if self.header.is_setup() {
+            self.dispatcher.outcomes.count(told);
         }
-        let arguments = (wanted.nodeid, wanted.fh, wanted.writable);
-        let file = self.dispatcher.resolver.bind(self.py).call1(arguments);
-        let file = file.map_err(|error| self.refused("resolver", error))?;
+        Ok(Some(PyBytes::new(self.py, &fuse::reply(self.header.unique(), told))))
+    }
+
+    fn setup(&self, nodeid: u64, fh: Option<u64>, range: &MapRequest) -> Result<(), NotDone> {
+        match &self.dispatcher.mapper {
+            AnyMapper::None => return NO_MAPPER,
+            // Before the resolver: to open a file for writing may change it, and a file system of layers copies it.
+            AnyMapper::Ours(mapper) => mapper.get().check(range)?,
+            AnyMapper::Theirs(_) => {}
+        }
+        let file = self.dispatcher.resolver.bind(self.py).call1((nodeid, fh, range.writable));
+        let file = file.map_err(|error| self.raised("resolver", error))?;
         if file.is_instance_of::<PyInt>() && !file.is_instance_of::<PyBool>() {
-            let fd = file.extract().map_err(|error| self.refused("resolver", error))?;
-            return self.map(wanted, fd);
+            let fd = file.extract().map_err(|error| self.raised("resolver", error))?;
+            return self.map(range, fd);
         }
         let close = file.getattr(intern!(self.py, "close")).map_err(|error| {
             let lacking = error.is_instance_of::<PyAttributeError>(self.py);
-            self.refused("resolver", if lacking { no_file(&file) } else { error })
+            self.raised("resolver", if lacking { no_file(&file) } else { error })
         })?;
-        let fd = file.extract().map_err(|error| self.refused("resolver", error));
-        let answer = fd.and_then(|fd: Fd| self.map(wanted, fd.0));
-        match close.call0().map_err(|error| self.refused("close of the resolver's file", error)) {
-            Err(Undone::Interrupted(interrupt)) => Err(Undone::Interrupted(interrupt)),
-            _ => answer, // a mapping stands without its file
+        let fd = file.extract().map_err(|error| self.raised("resolver", error));
+        let done = fd.and_then(|fd: Fd| self.map(range, fd.0));
+        match close.call0().map_err(|error| self.raised("close of the resolver's file", error)) {
+            Err(interrupted @ NotDone::Interrupted(_)) => Err(interrupted),
+            _ => done, // a mapping stands without its file
         }
     }
 
-    fn remove(&self, which: &Removal) -> Answer {
+    fn map(&self, range: &MapRequest, fd: RawFd) -> Result<(), NotDone> {
         match &self.dispatcher.mapper {
             AnyMapper::None => NO_MAPPER,
-            AnyMapper::Ours(mapper) => told(mapper.get().call(self.py, |mapper| which.apply(mapper))),
-            AnyMapper::Theirs(mapper) => {
-                let errno = remove_theirs(mapper.bind(self.py), which);
-                match errno.map_err(|error| self.refused("mapper", error))? {
-                    0 => Ok(()),
-                    errno => Err(Undone::Errno(Errno(errno))),
-                }
-            }
-        }
-    }
-
-    fn restart(&self) -> PyResult<()> {
-        match &self.dispatcher.mapper {
-            AnyMapper::None => {}
-            AnyMapper::Ours(mapper) if !mapper.get().has_mappings() => {}
             AnyMapper::Ours(mapper) => {
-                // Refused in a forked child, which has nothing to reset.
-                let _ = mapper.get().call(self.py, Mapper::reset)?;
+                Ok(mapper.get().call(self.py, |mapper| mapper.setup(fd, range, Overlap::Replace))??)
             }
             AnyMapper::Theirs(mapper) => {
-                let reset = reset_theirs(mapper.bind(self.py)).map_err(|error| self.refused("mapper", error));
-                if let Err(Undone::Interrupted(interrupt)) = reset {
-                    return Err(interrupt);
-                }
+                let MapRequest { file_offset, window_offset, length, writable } = *range;
+                let arguments = (fd, file_offset.0, window_offset.0, length, writable);
+                let done = [("replace", true)].into_py_dict(self.py).and_then(|keywords| {
+                    mapper.call_method(self.py, intern!(self.py, "setup_mapping"), arguments, Some(&keywords))
+                });
+                done.map(drop).map_err(|error| self.raised("mapper", error))
             }
         }
-        Ok(())
     }
-}
 
-impl Share<'_, '_> {
-    fn map(&self, wanted: &Setup, fd: RawFd) -> Answer {
+    fn remove(&self, ranges: &[(WindowOffset, u64)]) -> Result<(), NotDone> {
         match &self.dispatcher.mapper {
             AnyMapper::None => NO_MAPPER,
-            AnyMapper::Ours(mapper) => told(mapper.get().call(self.py, |mapper| wanted.apply(mapper, fd))),
+            AnyMapper::Ours(mapper) => Ok(mapper.get().call(self.py, |mapper| mapper.remove_ranges(ranges))??),
             AnyMapper::Theirs(mapper) => {
-                let Setup { file_offset, window_offset, length, writable, .. } = *wanted;
-                let arguments = (fd, file_offset.0, window_offset.0, length, writable);
-                let result = mapper.call_method1(self.py, intern!(self.py, "setup_mapping"), arguments);
-                result.map(drop).map_err(|error| self.refused("mapper", error))
+                let mut first = Ok(());
+                for (offset, length) in ranges {
+                    let removed = mapper.call_method1(self.py, intern!(self.py, "remove_range"), (offset.0, *length));
+                    match removed.map_err(|error| self.raised("mapper", error)) {
+                        Err(interrupted @ NotDone::Interrupted(_)) => return Err(interrupted),
+                        removed => first = first.and(removed.map(drop)),
+                    }
+                }
+                first
             }
         }
     }
 
-    /// What an exception of the VMM's own code means for the guest. `who` raised it.
-    fn refused(&self, who: &str, error: PyErr) -> Undone<PyErr> {
+    fn remove_all(&self) -> Result<(), NotDone> {
+        match &self.dispatcher.mapper {
+            AnyMapper::None => NO_MAPPER,
+            AnyMapper::Ours(mapper) => Ok(mapper.get().call(self.py, Mapper::remove_all)??),
+            AnyMapper::Theirs(mapper) => self.reset(mapper),
+        }
+    }
+
+    /// Takes away whatever is mapped. No failure keeps a guest from starting, nor from leaving.
+    fn restart(&self) -> PyResult<()> {
+        let done = match &self.dispatcher.mapper {
+            AnyMapper::None => Ok(()),
+            AnyMapper::Ours(mapper) => {
+                // A closed mapper, and one that a forked child has of its parent, has nothing to take away.
+                let open = |mapper: &Mapper| if mapper.is_closed() { Ok(()) } else { mapper.reset() };
+                mapper.get().call(self.py, open)?.map_err(NotDone::from)
+            }
+            AnyMapper::Theirs(mapper) => match mapper.bind(self.py).len() {
+                Ok(0) => Ok(()),
+                Err(error) if !error.is_instance_of::<PyException>(self.py) => Err(NotDone::Interrupted(error)),
+                _ => self.reset(mapper),
+            },
+        };
+        match done {
+            Err(NotDone::Interrupted(interrupt)) => Err(interrupt),
+            _ => Ok(()),
+        }
+    }
+
+    fn reset(&self, mapper: &Py<PyAny>) -> Result<(), NotDone> {
+        let reset = mapper.call_method0(self.py, intern!(self.py, "reset"));
+        reset.map(drop).map_err(|error| self.raised("mapper", error))
+    }
+
+    /// What an exception of the VMM's own code means. `by` raised it.
+    fn raised(&self, by: &str, error: PyErr) -> NotDone {
         if !error.is_instance_of::<PyException>(self.py) {
-            return Undone::Interrupted(error);
+            return NotDone::Interrupted(error);
         }
         if let Some(errno) = errno_of(self.py, &error) {
-            self.dispatcher.fuse.warn(format_args!("{who}: {error}"));
-            return Undone::Errno(Errno(errno));
+            self.dispatcher.warnings.warn(format_args!("{by}: {error}"));
+            return NotDone::Refused(Errno(errno));
         }
-        if let Some(text) = self.dispatcher.fuse.admit(format_args!("{who} failed")) {
+        if let Some(text) = self.dispatcher.warnings.admit(format_args!("{by} failed")) {
             log_exception(self.py, &text, &error);
         }
-        Undone::Errno(Errno(libc::EIO))
+        NotDone::Refused(Errno(libc::EIO))
+    }
+
+    fn malformed(&self, malformed: Malformed) -> NotDone {
+        self.dispatcher.warnings.warn(format_args!("malformed request refused: {malformed}"));
+        NotDone::Refused(Errno(libc::EINVAL))
+    }
+
+    /// What the guest is told of an errno, which the log has.
+    fn told(&self, errno: Errno) -> GuestErrno {
+        let told = GuestErrno::in_reply_to(self.header, errno);
+        if told.number() != errno.0 {
+            self.dispatcher.warnings.warn(format_args!("the guest is told {told} in place of errno {}", errno.0));
+        }
+        told
     }
 }
 
-const NO_MAPPER: Answer = Err(Undone::Errno(Errno(libc::ENOSYS)));
+const NO_MAPPER: Result<(), NotDone> = Err(NotDone::Refused(Errno(libc::ENOSYS)));
 
-fn told(answer: PyResult<daxmap_core::Result<()>>) -> Answer {
-    match answer {
-        Ok(answer) => answer.map_err(|error| Undone::Errno(error.errno())),
-        Err(interrupt) => Err(Undone::Interrupted(interrupt)),
+/// The mapper has logged it.
+impl From<Error> for NotDone {
+    fn from(error: Error) -> Self {
+        Self::Refused(error.errno())
+    }
+}
+
+/// What comes out of a call of our own mapper beside its result is no `Exception`: see `DaxMapper::call`.
+impl From<PyErr> for NotDone {
+    fn from(interrupt: PyErr) -> Self {
+        Self::Interrupted(interrupt)
     }
 }
 
 fn no_file(file: &Bound<'_, PyAny>) -> PyErr {
     let kind = file.get_type();
     PyTypeError::new_err(format!("the resolver returned {kind}, not an int or an object with fileno() and close()"))
-}
-
-fn remove_theirs(mapper: &Bound<'_, PyAny>, which: &Removal) -> PyResult<i32> {
-    let py = mapper.py();
-    match which {
-        Removal::Of(entries) => {
-            let entries = PyList::new(py, entries.iter().map(|(offset, length)| (offset.0, *length)))?;
-            let result = mapper.call_method1(intern!(py, "remove_mappings"), (entries,))?;
-            result.getattr(intern!(py, "errno"))?.extract()
-        }
-        Removal::OfEverything => mapper.call_method0(intern!(py, "reset")).map(|_| 0),
-    }
-}
-
-/// Of a mapper that can tell that it has no mappings, nothing is asked.
-fn reset_theirs(mapper: &Bound<'_, PyAny>) -> PyResult<()> {
-    if !mapper.hasattr(intern!(mapper.py(), "__len__"))? || mapper.len()? > 0 {
-        mapper.call_method0(intern!(mapper.py(), "reset"))?;
-    }
-    Ok(())
 }

@@ -23,9 +23,9 @@ pub(crate) struct DaxMapper {
 }
 
 impl DaxMapper {
-    /// Whether there are mappings.
-    pub(crate) fn has_mappings(&self) -> bool {
-        self.mapper.live_mappings() > 0
+    /// Whether the mapper could grant a request, whatever the file: see `Mapper::check`, which waits for nothing.
+    pub(crate) fn check(&self, request: &MapRequest) -> Result<(), Error> {
+        self.mapper.check(request)
     }
 
     /// Makes `call` with the interpreter released: the mapper's lock is only ever waited for without it. The outer error

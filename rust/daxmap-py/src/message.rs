@@ -1,4 +1,4 @@
-//! A request's bytes, taken out of whatever the VMM keeps them in.
+//! The bytes of messages, taken out of whatever the VMM keeps them in.
 
 use daxmap_core::fuse::{HEADER_SIZE, Header, LONGEST_BODY};
 use pyo3::buffer::PyBuffer;
@@ -32,6 +32,14 @@ pub(crate) fn read<'a>(request: &'a Bound<'_, PyAny>) -> PyResult<Option<Message
     // A body that is too long stays too long when it is cut there.
     let body = part(&view, HEADER_SIZE, HEADER_SIZE.saturating_add(LONGEST_BODY).saturating_add(1))?;
     Ok(Some((header, Cow::Owned(body))))
+}
+
+/// A copy of a reply's bytes; a `bytes` object is one already.
+pub(crate) fn bytes<'py>(reply: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    if let Ok(bytes) = reply.cast::<PyBytes>() {
+        return Ok(bytes.clone());
+    }
+    Ok(PyMemoryView::from(reply)?.call_method0("tobytes")?.cast_into()?)
 }
 
 /// The header at the start of a message that concerns DAX, and what follows it.

@@ -1,25 +1,72 @@
 //! The one place where an errno of the host becomes the errno that a guest is told.
 //!
-//! A FUSE reply carries Linux numbers, whatever the host is. macOS shares 1 to 34 with Linux, but for one, and hardly
-//! any above.
+//! Three steps, in this order:
+//!
+//! 1. A FUSE reply carries Linux numbers, whatever the host is. macOS shares 1 to 34 with Linux, but for one, and hardly
+//!    any above.
+//! 2. What is no errno of a guest's, outside 1 to 511, becomes EIO. Linux keeps the numbers from 512 on for its own use,
+//!    `ERESTARTSYS` say, and takes a reply with one for broken.
+//! 3. In a reply to SETUPMAPPING, some errnos would set a guest going in circles: see [`INSTEAD`].
 
+use super::request::Header;
 use crate::sys::Errno;
+use std::fmt;
+use std::ops::RangeInclusive;
 
-/// Linux's EIO: what a guest is told of an errno that Linux does not have.
+// Linux's numbers.
+const EINTR: i32 = 4;
 const EIO: i32 = 5;
-/// Linux's largest errno, EHWPOISON. A guest takes larger ones for orders to restart a system call.
-const LARGEST: i32 = 133;
-/// The errnos that both hosts number alike.
-const COMMON: std::ops::RangeInclusive<i32> = 1..=34;
+const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
+const ENOSPC: i32 = 28;
 
-/// The Linux number of an errno of this host; EIO where it has none.
-#[must_use]
-pub fn to_linux(errno: Errno) -> i32 {
-    if cfg!(target_os = "macos") { from_macos(errno.0) } else { from_linux(errno.0) }
+/// What a guest may be told.
+const TOLD: RangeInclusive<i32> = 1..=511;
+/// The errnos that both hosts number alike.
+const COMMON: RangeInclusive<i32> = 1..=34;
+
+/// What a guest is told instead of an errno that it would not end on, in a reply to SETUPMAPPING.
+///
+/// - EAGAIN: the guest's fault handler (`__fuse_dax_fault` in `fs/fuse/dax.c`) asks again at once, and again, for as long
+///   as it has free ranges.
+/// - ENOMEM: it takes it for its own lack of memory, and the CPU runs into the same fault again.
+/// - EINTR: a program whose read or write ends so makes the call again, though no signal came.
+///
+/// Who may have said it: a resolver, a backend of the VMM's own, or mmap(2), over `RLIMIT_MEMLOCK` or on a leased file.
+const INSTEAD: [(i32, i32); 3] = [(EAGAIN, EIO), (EINTR, EIO), (ENOMEM, ENOSPC)];
+
+/// An errno as a guest is told it: Linux's number, 1 to 511. As text, its name, if it is one that stands for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuestErrno(i32);
+
+impl GuestErrno {
+    /// What the guest is told of `errno`, an errno of this host, in the reply to a request.
+    #[must_use]
+    pub fn in_reply_to(request: &Header, errno: Errno) -> Self {
+        let number = if cfg!(target_os = "macos") { from_macos(errno.0) } else { from_linux(errno.0) };
+        let instead = INSTEAD.iter().find(|(not_told, _)| request.is_setup() && *not_told == number);
+        Self(instead.map_or(number, |(_, instead)| *instead))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for GuestErrno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            EIO => f.write_str("EIO"),
+            ENOSPC => f.write_str("ENOSPC"),
+            number => write!(f, "Linux errno {number}"),
+        }
+    }
 }
 
 fn from_linux(errno: i32) -> i32 {
-    if (1..=LARGEST).contains(&errno) { errno } else { EIO }
+    if TOLD.contains(&errno) { errno } else { EIO }
 }
 
 fn from_macos(errno: i32) -> i32 {
@@ -125,13 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn what_linux_does_not_have_is_eio() {
+    fn what_is_no_errno_of_a_guest_s_is_eio() {
         for errno in [i32::MIN, -1, 0, 72, 106, 107, 5000, i32::MAX] {
             assert_eq!(from_macos(errno), EIO, "{errno}"); // 72: EBADRPC
         }
-        for errno in [i32::MIN, -2, 0, 134, 512, i32::MAX] {
+        for errno in [i32::MIN, -5, 0, 512, i32::MAX] {
             assert_eq!(from_linux(errno), EIO, "{errno}"); // 512: ERESTARTSYS
         }
-        assert_eq!((1..=LARGEST).map(from_linux).collect::<Vec<_>>(), (1..=LARGEST).collect::<Vec<_>>());
+        assert!(TOLD.map(|errno| (from_linux(errno), errno)).all(|(told, errno)| told == errno));
     }
 }

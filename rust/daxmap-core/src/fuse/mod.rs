@@ -1,17 +1,21 @@
-//! The DAX part of FUSE over virtiofs: whole requests in, whole replies out.
+//! The DAX part of FUSE over virtiofs: what a guest's bytes say, and the bytes that it is told.
 //!
-//! Requests flow one way: bytes → [`Header::parse`] → [`Dispatcher::answer`] (decode, then refuse or pass on) →
-//! [`Target`] (whoever opens files and owns the mapper). Nothing here touches a file, so that the decoder is tested
-//! with any bytes.
+//! Data flows one way: bytes → [`Header::parse`] → [`decode`] → a [`Request`], and, once that was done or not, [`reply`]
+//! → bytes. Nothing here opens a file or calls a mapper, so all of it is tested with any bytes.
 //!
 //! The formats are those of the kernel's `include/uapi/linux/fuse.h`, little endian, as virtiofs has them (VIRTIO 1.2,
 //! section 5.11.6), from FUSE 7.31 on.
 
-mod apply;
-mod dispatcher;
 mod errno;
+mod init;
+mod outcomes;
+mod policy;
+mod reply;
 mod request;
 
-pub use dispatcher::{Counts, Dispatcher, Reply, Target, Undone};
-pub use errno::to_linux;
-pub use request::{HEADER_SIZE, Header, LONGEST_BODY, Removal, Setup};
+pub use errno::GuestErrno;
+pub use init::{Init, Offer, negotiate};
+pub use outcomes::Outcomes;
+pub use policy::Policy;
+pub use reply::{BadReply, Reply, reply, verify};
+pub use request::{HEADER_SIZE, Header, LONGEST_BODY, Malformed, Request, decode};

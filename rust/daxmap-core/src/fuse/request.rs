@@ -1,6 +1,9 @@
 //! Requests as values, and every check that needs nothing but the request.
 
+use super::init::Init;
 use crate::addr::{FileOffset, WindowOffset};
+use crate::mapper::MapRequest;
+use std::fmt;
 
 /// Size of `struct fuse_in_header` in bytes.
 pub const HEADER_SIZE: usize = 40;
@@ -10,8 +13,6 @@ pub const LONGEST_BODY: usize = 4 + 16 * MOST_REMOVALS as usize;
 /// Entries of one REMOVEMAPPING: a guest page full of them, and the largest pages are of 64 KiB
 /// (`FUSE_REMOVEMAPPING_MAX_ENTRY`).
 const MOST_REMOVALS: u32 = 4096;
-/// Body of the shortest `struct fuse_init_in`: major, minor, `max_readahead`, flags.
-const SHORTEST_INIT: usize = 16;
 /// The handle that stands for "none: open the inode by its nodeid".
 const NO_FH: u64 = u64::MAX;
 /// The length that stands for "the whole window".
@@ -35,46 +36,33 @@ pub struct Header {
     extensions: u16,
 }
 
-/// SETUPMAPPING: map a range of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Setup {
-    /// The file's inode, as the guest numbers it.
-    pub nodeid: u64,
-    /// The handle of the open file, or none: a Linux guest sends none.
-    pub fh: Option<u64>,
-    /// Start of the range in the file.
-    pub file_offset: FileOffset,
-    /// Start of the range in the window.
-    pub window_offset: WindowOffset,
-    /// Length in bytes.
-    pub length: u64,
-    /// Whether the guest wants to store to it.
-    pub writable: bool,
-}
-
-/// REMOVEMAPPING: remove mappings.
+/// What a guest asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Removal {
-    /// These: window offset, length in bytes.
-    Of(Vec<(WindowOffset, u64)>),
-    /// All there are.
-    OfEverything,
-}
-
-/// A request that concerns DAX.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
-    Setup(Setup),
-    Remove(Removal),
-    /// INIT (`init`) or DESTROY: whatever the guest had mapped, it knows nothing of it any more.
-    Restart {
-        init: bool,
+pub enum Request {
+    /// SETUPMAPPING: to show a range of a file in a range of the window, whatever is shown there now.
+    Setup {
+        /// The file's inode, as the guest numbers it.
+        nodeid: u64,
+        /// The handle of the open file, or none: a Linux guest sends none.
+        fh: Option<u64>,
+        /// Both ranges.
+        range: MapRequest,
     },
+    /// REMOVEMAPPING: to show nothing in these ranges, given by window offset and length in bytes.
+    Remove(Vec<(WindowOffset, u64)>),
+    /// REMOVEMAPPING: to show nothing at all.
+    RemoveAll,
+    /// INIT: the guest starts. It knows nothing of what is mapped.
+    Init(Init),
+    /// DESTROY: the guest leaves, and has forgotten what is mapped.
+    Destroy,
+    /// Something that does not concern DAX; or a malformed INIT or DESTROY, which whoever replies to these refuses.
+    Other,
 }
 
-/// What is wrong with a request that breaks the format.
+/// What is wrong with a request that breaks the format: the rule that it breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed(pub(crate) &'static str);
+pub struct Malformed(&'static str);
 
 impl Header {
     /// Reads the header at the start of a message and gives the message's other bytes, its body, too. None where the
@@ -98,48 +86,53 @@ impl Header {
         Some((header, body))
     }
 
-    /// Whether the request is to be shown to [`Dispatcher::answer`](super::Dispatcher::answer) at all.
+    /// Whether the request may be anything but [`Request::Other`].
     #[must_use]
     pub fn concerns_dax(&self) -> bool {
         matches!(self.opcode, INIT | DESTROY | SETUPMAPPING | REMOVEMAPPING)
     }
 
     /// The number by which the guest knows the reply.
-    pub(crate) fn unique(&self) -> u64 {
+    #[must_use]
+    pub fn unique(&self) -> u64 {
         self.unique
     }
 
-    pub(crate) fn is_setup(&self) -> bool {
+    /// Whether the request is a SETUPMAPPING, well-formed or not.
+    #[must_use]
+    pub fn is_setup(&self) -> bool {
         self.opcode == SETUPMAPPING
     }
 
     /// Holds the header to the message that it is of.
     fn check(&self, body: &[u8]) -> Result<(), Malformed> {
         if body.len().checked_add(HEADER_SIZE) != usize::try_from(self.length).ok() {
-            return Err(Malformed("header.len differs from the message's length"));
+            return Err(Malformed("header.len is the length of the message"));
         }
         if self.extensions != 0 {
-            return Err(Malformed("it has extensions, and none are defined for it"));
+            return Err(Malformed("it has no extensions: none are defined for it"));
         }
         Ok(())
     }
 }
 
-/// Decodes the request whose header is `header` and whose other bytes are `body`. None if it does not concern DAX, or
-/// is a malformed INIT or DESTROY: whoever answers these refuses it.
-pub(crate) fn decode(header: &Header, body: &[u8]) -> Result<Option<Request>, Malformed> {
+/// Decodes the request whose header is `header` and whose other bytes are `body`.
+///
+/// # Errors
+/// [`Malformed`] for a SETUPMAPPING or REMOVEMAPPING that breaks the format: the guest is told EINVAL.
+pub fn decode(header: &Header, body: &[u8]) -> Result<Request, Malformed> {
     let checked = header.check(body);
     match header.opcode {
-        SETUPMAPPING => checked.and_then(|()| setup(header.nodeid, body)).map(|setup| Some(Request::Setup(setup))),
-        REMOVEMAPPING => checked.and_then(|()| removal(body)).map(|removal| Some(Request::Remove(removal))),
-        INIT if checked.is_ok() && body.len() >= SHORTEST_INIT => Ok(Some(Request::Restart { init: true })),
-        DESTROY if checked.is_ok() && body.is_empty() => Ok(Some(Request::Restart { init: false })),
-        _ => Ok(None),
+        SETUPMAPPING => checked.and_then(|()| setup(header.nodeid, body)),
+        REMOVEMAPPING => checked.and_then(|()| removal(body)),
+        INIT if checked.is_ok() => Ok(Init::decode(body).map_or(Request::Other, Request::Init)),
+        DESTROY if checked.is_ok() && body.is_empty() => Ok(Request::Destroy),
+        _ => Ok(Request::Other),
     }
 }
 
 /// `struct fuse_setupmapping_in`.
-fn setup(nodeid: u64, body: &[u8]) -> Result<Setup, Malformed> {
+fn setup(nodeid: u64, body: &[u8]) -> Result<Request, Malformed> {
     let ([fh, file_offset, length, flags, window_offset], []) = body.as_chunks() else {
         return Err(Malformed("the body of a SETUPMAPPING has 40 bytes"));
     };
@@ -148,19 +141,22 @@ fn setup(nodeid: u64, body: &[u8]) -> Result<Setup, Malformed> {
     if flags != FLAG_READ && flags != FLAG_READ | FLAG_WRITE {
         return Err(Malformed("the flags of a SETUPMAPPING are READ, or READ and WRITE"));
     }
-    Ok(Setup {
+    Ok(Request::Setup {
         nodeid,
         fh: (fh != NO_FH).then_some(fh),
-        file_offset: FileOffset(u64::from_le_bytes(*file_offset)),
-        window_offset: WindowOffset(u64::from_le_bytes(*window_offset)),
-        length: u64::from_le_bytes(*length),
-        writable: flags & FLAG_WRITE != 0,
+        range: MapRequest {
+            file_offset: FileOffset(u64::from_le_bytes(*file_offset)),
+            window_offset: WindowOffset(u64::from_le_bytes(*window_offset)),
+            length: u64::from_le_bytes(*length),
+            writable: flags & FLAG_WRITE != 0,
+        },
     })
 }
 
 /// `struct fuse_removemapping_in`, and after it the `struct fuse_removemapping_one`s, which are not aligned.
-fn removal(body: &[u8]) -> Result<Removal, Malformed> {
-    let (count, entries) = body.split_first_chunk().ok_or(Malformed("the body of a REMOVEMAPPING has no count"))?;
+fn removal(body: &[u8]) -> Result<Request, Malformed> {
+    let (count, entries) =
+        body.split_first_chunk().ok_or(Malformed("the body of a REMOVEMAPPING starts with a count"))?;
     let count = u32::from_le_bytes(*count);
     if count == 0 || count > MOST_REMOVALS {
         return Err(Malformed("the count of a REMOVEMAPPING is 1 to 4096"));
@@ -174,10 +170,18 @@ fn removal(body: &[u8]) -> Result<Removal, Malformed> {
         |[offset, length]: &[[u8; 8]; 2]| (WindowOffset(u64::from_le_bytes(*offset)), u64::from_le_bytes(*length));
     let entries: Vec<_> = pairs.iter().map(entry).collect();
     if !entries.iter().any(|(_, length)| *length == WHOLE_WINDOW) {
-        Ok(Removal::Of(entries))
+        Ok(Request::Remove(entries))
     } else if entries.len() == 1 {
-        Ok(Removal::OfEverything)
+        Ok(Request::RemoveAll)
     } else {
         Err(Malformed("the whole window is removed by an entry alone"))
     }
 }
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it breaks the rule that {}", self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}

@@ -2,7 +2,7 @@
 
 use crate::files::File;
 use crate::naive::Naive;
-use daxmap_core::{Error, FileOffset, GuestAddress, Mapper, WindowOffset};
+use daxmap_core::{Error, FileOffset, GuestAddress, MapRequest, Mapper, Overlap, WindowOffset};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -40,20 +40,21 @@ impl Answer {
 impl Request {
     /// Has the mapper do it.
     pub(crate) fn make(&self, mapper: &Mapper, files: &[File]) -> Answer {
-        let errno = |result: Result<(), Error>| Answer::of(result.map_or_else(|error| error.errno(), |()| 0));
+        let errno = |result: Result<(), Error>| Answer::of(result.map_or_else(|error| error.errno().0, |()| 0));
         let address = |offset| GuestAddress(BASE.wrapping_add(offset));
         match *self {
             Self::Setup { file, file_offset, offset, length, writable } => {
-                let (from, at) = (FileOffset(file_offset), WindowOffset(offset));
-                errno(mapper.setup(files[file].fd(), from, at, length, writable))
+                let (file_offset, window_offset) = (FileOffset(file_offset), WindowOffset(offset));
+                let request = MapRequest { file_offset, window_offset, length, writable };
+                errno(mapper.setup(files[file].fd(), &request, Overlap::Refuse))
             }
             Self::Remove(offset, length) => errno(mapper.remove(WindowOffset(offset), length)),
             Self::RemoveBatch(ref entries) => {
                 let entries: Vec<_> = entries.iter().map(|(offset, length)| (WindowOffset(*offset), *length)).collect();
                 mapper.remove_batch(&entries).map_or_else(
-                    |error| Answer::of(error.errno()),
+                    |error| Answer::of(error.errno().0),
                     |result| {
-                        let failed = result.failed.iter().map(|(index, error)| (*index, error.errno())).collect();
+                        let failed = result.failed.iter().map(|(index, error)| (*index, error.errno().0)).collect();
                         Answer { errno: 0, removed: result.removed, failed }
                     },
                 )
