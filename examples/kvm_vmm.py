@@ -104,7 +104,7 @@ def show(machine: Machine, source: Path, target: Path) -> bool:
     # The window has to be above the guest's RAM; the layout puts it there.
     share = WindowLayout(0, RAM_SIZE, [("files", 2 * SLICE)]).shares["files"]
     # Leaving the block takes the window from the guest, while the machine still exists.
-    with DaxMapper(share.base, share.size, KvmBackend(machine.fd, WINDOW_SLOT)) as mapper:
+    with DaxMapper.for_share(share, KvmBackend(machine.fd, WINDOW_SLOT)) as mapper:
         # The fds may be closed as soon as the mappings stand.
         with source.open("rb") as readable, target.open("r+b") as writable:
             mapper.setup_mapping(readable, 0, 0, LENGTH, writable=False)

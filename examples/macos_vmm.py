@@ -110,7 +110,7 @@ def show(machine: Machine, path: str, source: Path, target: Path) -> bool:
     # The window has to be above the guest's RAM; the layout puts it there.
     share = WindowLayout(RAM_BASE, RAM_SIZE, [("files", 2 * SLICE)]).shares["files"]
     # Leaving the block takes the window from the guest, while the VM still exists.
-    with DaxMapper(share.base, share.size, HvfBackend(framework=path)) as mapper:
+    with DaxMapper.for_share(share, HvfBackend(framework=path)) as mapper:
         # The fds may be closed as soon as the mappings stand.
         with source.open("rb") as readable, target.open("r+b") as writable:
             mapper.setup_mapping(readable, 0, 0, mapper.page_size, writable=False)

@@ -70,7 +70,7 @@ def show(source: Path, target: Path) -> bool:
     # The window has to be above the guest's RAM; the layout puts it there.
     share = WindowLayout(0, RAM_SIZE, [("files", 2 * SLICE)]).shares["files"]
     # Leaving the block takes what is left in the window from the guest, while the machine still exists.
-    with DaxMapper(share.base, share.size, HypervisorBackend(Hypervisor(cpu))) as mapper:
+    with DaxMapper.for_share(share, HypervisorBackend(Hypervisor(cpu))) as mapper:
         # The fds may be closed as soon as the mappings stand.
         with source.open("r+b") as first, target.open("r+b") as second:
             mapper.setup_mapping(first, 0, 0, LENGTH, writable=False)

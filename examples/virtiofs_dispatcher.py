@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from daxmap import DaxDispatcher, DaxMapper, HostWindowBackend, reopen
+from daxmap import DaxDispatcher, DaxMapper, HostWindowBackend, WindowLayout, reopen
 from daxmap.fuse import FUSE_DESTROY, FUSE_INIT, FUSE_KERNEL_VERSION, InHeader, InitIn, InitOut, OutHeader, reply
 from guest_session import SIZES, WINDOW, Load, Request, Step, Store, guest_session
 
@@ -243,7 +243,8 @@ def main() -> int:
         directory = Path(name)
         for file, size in SIZES.items():
             (directory / file).write_bytes(os.urandom(size))
-        with DaxMapper(4 << 30, WINDOW, backend) as mapper:
+        share = WindowLayout(0, 4 << 30, [("root", WINDOW)]).shares["root"]
+        with DaxMapper.for_share(share, backend) as mapper:
             device = Device(directory, mapper)
             for line in replay(guest_session(), device, mapper, directory):
                 print(line)

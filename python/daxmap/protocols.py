@@ -18,9 +18,17 @@ class Hypervisor(Protocol):
     """A hypervisor as `HypervisorBackend` uses it: it shows host memory to a guest.
 
     Each call is one step. Returning None or 0 means that it was done. Raising an exception, or returning anything
-    else, means that it was not: the operation fails with EIO, and the exception is its `__cause__`. After a `map` that
-    raised, `unmap` is called, in case it had worked. Calls come one at a time for each mapper, from any thread, under
-    the mapper's lock: one that calls its own mapper gets EDEADLK.
+    else, means that it was not: the operation fails with EIO, and the exception is its `__cause__`. Calls come one at a
+    time for each mapper, from any thread, under the mapper's lock: one that calls its own mapper gets EDEADLK.
+
+    A call that raised may have done its work before. So after a `map` that raised, `unmap` is called (which is to succeed
+    where there is nothing to unmap), after a `protect` that raised, `protect` with the old access, and an `unmap` that
+    raised is asked for once more. If that is refused too, it is unknown what the guest sees: the mapping counts as lost,
+    its memory stays mapped, and the next call that touches the range asks for the `unmap` again. On a setup, `map` is then
+    called whatever `unmap` said, and when it succeeds the old memory is freed.
+
+    A mapping that another one takes a part of is unmapped whole; then the new one and the remaining pieces are mapped,
+    the pieces from the memory that they had.
 
     A hypervisor that can change the access of a range has a third method:
     `protect(guest_address: int, length: int, access: Access) -> int | None`. Without it, a guest loses a range for a
@@ -49,7 +57,8 @@ class Backend(Protocol):
 
     Outcomes and threads are as for `Hypervisor`, but an OSError keeps its errno. A third method is called for upgrades
     if it is there: `protect(fd: int, window_offset: int, length: int, writable: bool) -> int | None`. Without it, an
-    upgrade is `unmap` and `map`.
+    upgrade is `unmap` and `map`. The pieces of a mapping that is cut come as new `map` calls, with a descriptor that the
+    mapper keeps for each file and access as long as a mapping shows the file: so no other file gets its inode number.
     """
 
     def map(self, fd: int, file_offset: int, window_offset: int, length: int, writable: bool, /) -> int | None:  # noqa: FBT001

@@ -7,6 +7,7 @@ from typing import Literal, Self, final
 from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath
 from typing_extensions import disjoint_base
 
+from daxmap.layout import Share
 from daxmap.protocols import Backend, Hypervisor, Mapper, Resolver
 
 __all__ = [
@@ -217,6 +218,7 @@ class DaxMapper:
         prefault: Bring a read-only mapping's pages in when it is set up (MADV_POPULATE_READ), with the mapper's lock
             held. It pays where most of a range will be read at once; a single touch costs several times more. Never
             done for writable mappings; host windows only.
+        name: Of the share, for `repr`, log records and errors.
 
     Raises:
         TypeError: The backend lacks a method, or has one that cannot be called.
@@ -233,7 +235,30 @@ class DaxMapper:
         readonly: bool = False,
         max_mappings: int | None = None,
         prefault: bool = False,
+        name: str = "",
     ) -> Self: ...
+    @classmethod
+    def for_share(
+        cls,
+        share: Share,
+        backend: HostWindowBackend | KvmBackend | HypervisorBackend | HvfBackend | Backend,
+        *,
+        max_mappings: int | None = None,
+        prefault: bool = False,
+    ) -> Self:
+        """The mapper of a share of a `WindowLayout`: its base, its size, its read-only switch, and its tag as the name.
+
+        Args:
+            share: One of `WindowLayout.shares`.
+            backend: As for the class.
+            max_mappings: As for the class.
+            prefault: As for the class.
+
+        Raises:
+            TypeError: `share` is no share; and as for the class.
+            ValueError: As for the class.
+            OSError: As for the class.
+        """
     def setup_mapping(
         self,
         fd: FileDescriptorLike,
@@ -395,6 +420,9 @@ class DaxMapper:
     @property
     def size(self) -> int:
         """Size of the window in bytes."""
+    @property
+    def name(self) -> str:
+        """The name it was made with, its share's tag mostly; empty if it has none."""
     @property
     def readonly(self) -> bool:
         """Whether writable mappings are refused."""

@@ -202,6 +202,8 @@ def test_stats_of_nothing_are_zeros(rig: Rig) -> None:
         "setup_bytes",
         "remove_count",
         "upgrade_count",
+        "replaced_count",
+        "split_count",
         "swept_count",
         "leaked_count",
         "lost_count",

@@ -5,12 +5,16 @@ import re
 import subprocess
 import sys
 import tempfile
+from errno import EROFS
 from pathlib import Path
 
 import pytest
 
+from daxmap import DaxMapper
+from daxmap.demo import guest
+from daxmap.demo.kvm import Fault, Mmio
 from daxmap.fuse import InitOut, reply
-from support.guest_requests import SLOT, UNIQUE, answer, init_request, map_request
+from support.guest_requests import READ_WRITE, SLOT, UNIQUE, answer, init_request, map_request
 from support.guests import open_vm
 from support.paths import PROJECT
 from support.programs import TIMEOUT
@@ -91,6 +95,32 @@ def test_wiring_runs(snippet: str) -> None:
         assert handle(map_request(3, 0)) == answer(5)  # a FileNotFoundError without an errno is a bug of the VMM's
         mapper.drain_all()  # type: ignore[attr-defined]
         os.close(server.fd)
+
+
+def test_read_only_share_stays_read_only_in_the_wiring(snippet: str) -> None:
+    """A guest that asks for a writable mapping gets none, and the file is not even opened for writing."""
+    readonly = snippet.replace('[("root", 128 << 20)]', '[("root", 128 << 20, True)]')
+    assert readonly != snippet
+    with open_vm() as vm, tempfile.NamedTemporaryFile() as file:
+        file.write(b"content")
+        file.flush()
+        names: dict[str, object] = {}
+        exec(VMM, names)  # noqa: S102
+        names.update(vm=vm, server=names["Server"](file.name, b""))  # type: ignore[operator]
+        exec(readonly, names)  # noqa: S102
+        handle, mapper = names["answer"], names["mapper"]
+        assert callable(handle)
+        assert isinstance(mapper, DaxMapper)
+        with mapper:
+            assert handle(map_request(2, 0, flags=READ_WRITE)) == answer(EROFS)
+            assert handle(map_request(2, 0)) == answer(0)
+            assert handle(map_request(2, 0, flags=READ_WRITE)) == answer(EROFS)
+            with pytest.raises(PermissionError):
+                mapper.write(mapper.base, b"changed")
+            store = guest.store(mapper.base, 0x1234)
+            assert isinstance(vm.run(store), Fault | Mmio)
+        os.close(names["server"].fd)  # type: ignore[attr-defined]
+        assert Path(file.name).read_bytes() == b"content"
 
 
 def test_tests_that_guard_the_promises_are_there() -> None:

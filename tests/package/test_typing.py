@@ -60,7 +60,7 @@ assert_type(dax_window_base(0, 2 << 20), int)
 assert share.base == dax_window_base(0, 2 << 20)
 
 backend = backend_of(None)
-with DaxMapper(share.base, share.size, backend, readonly=False, max_mappings=None) as mapper:
+with DaxMapper(share.base, share.size, backend, readonly=False, max_mappings=None, name="share") as mapper:
     assert_type(mapper, DaxMapper)
     assert_type(mapper.host_address, int | None)
     page = mmap.PAGESIZE
@@ -88,7 +88,7 @@ if isinstance(backend, HostWindowBackend):
 cpu: Hypervisor = Cpu()
 frontend: Backend = Frontend()
 for own in (HypervisorBackend(cpu), frontend):
-    with DaxMapper(share.base, share.size, own) as mapper:
+    with DaxMapper.for_share(share, own) as mapper:
         seen_by_a_dispatcher: Mapper = mapper
 '''
 

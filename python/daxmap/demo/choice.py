@@ -61,7 +61,7 @@ def _open_kvm(share: Share, ram_size: int, device: str) -> Iterator[Guest]:
     except OSError as error:
         remedy = "load the module kvm_intel or kvm_amd, and join the group that the device belongs to"
         raise NoGuestError(f"KVM cannot be used: {error} ({remedy})") from error
-    with vm, DaxMapper(share.base, share.size, KvmBackend(vm.fd, _WINDOW_SLOT)) as mapper:
+    with vm, DaxMapper.for_share(share, KvmBackend(vm.fd, _WINDOW_SLOT)) as mapper:
         yield CpuGuest("kvm", "a KVM virtual machine with one CPU, in 32-bit mode", vm.run, mapper)
 
 
@@ -72,7 +72,7 @@ def _open_unicorn(share: Share, ram_size: int, _device: str) -> Iterator[Guest]:
     except ImportError as error:
         raise NoGuestError(f"unicorn cannot be used: {error} (pip install 'daxmap[demo]')") from error
     vm = unicorn_vm.UnicornVm(ram_size)
-    with DaxMapper(share.base, share.size, HypervisorBackend(vm)) as mapper:
+    with DaxMapper.for_share(share, HypervisorBackend(vm)) as mapper:
         about = f"a CPU in 32-bit mode that unicorn {unicorn_vm.__version__} emulates"
         yield CpuGuest("unicorn", about, vm.run, mapper)
 
@@ -81,7 +81,7 @@ def _open_unicorn(share: Share, ram_size: int, _device: str) -> Iterator[Guest]:
 def _open_none(share: Share, _ram_size: int, _device: str) -> Iterator[Guest]:
     backend = HostWindowBackend()
     try:
-        with DaxMapper(share.base, share.size, backend) as mapper:
+        with DaxMapper.for_share(share, backend) as mapper:
             yield HostGuest(mapper)
     finally:
         backend.release()

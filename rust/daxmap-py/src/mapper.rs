@@ -7,8 +7,9 @@ use crate::error::{raise, raise_open};
 use crate::logging::refresh_level;
 use crate::values::{DaxStats, MappingInfo, RemoveResult};
 use daxmap_core::{Error, FileOffset, GuestAddress, MapRequest, Mapper, Options, Overlap, WindowOffset};
+use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyIterator, PyList, PyMemoryView, PyTuple};
+use pyo3::types::{PyBytes, PyIterator, PyList, PyMemoryView, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -65,7 +66,8 @@ impl DaxMapper {
 #[pymethods]
 impl DaxMapper {
     #[new]
-    #[pyo3(signature = (base, size, backend, *, readonly = false, max_mappings = None, prefault = false))]
+    #[pyo3(signature = (base, size, backend, *, readonly = false, max_mappings = None, prefault = false, name = String::new()))]
+    #[allow(clippy::too_many_arguments)] // one for each of the contract's
     fn new(
         py: Python<'_>,
         base: u64,
@@ -74,12 +76,37 @@ impl DaxMapper {
         readonly: bool,
         max_mappings: Option<u64>,
         prefault: bool,
+        name: String,
     ) -> PyResult<Self> {
         let options = Options { readonly, max_mappings, prefault };
         let callbacks = backend.callbacks();
         let open = || Mapper::new(GuestAddress(base), size, options, |window| backend.attach(window, readonly));
         let mapper = py.detach(open).map_err(raise_open)?;
+        let mapper = mapper.named(name);
         Ok(Self { mapper, calls_back: callbacks.is_some(), callbacks: Mutex::new(callbacks) })
+    }
+
+    /// All that the layout knows of a share, so that nothing of it is forgotten: its read-only switch least of all.
+    #[classmethod]
+    #[pyo3(signature = (share, backend, *, max_mappings = None, prefault = false))]
+    fn for_share(
+        _class: &Bound<'_, PyType>,
+        share: &Bound<'_, PyAny>,
+        backend: AnyBackend,
+        max_mappings: Option<u64>,
+        prefault: bool,
+    ) -> PyResult<Self> {
+        let of = |attribute: &str| {
+            share.getattr(attribute).map_err(|error| {
+                let kind = share.get_type();
+                let lacking = error.is_instance_of::<PyAttributeError>(share.py());
+                let text = format!("share: {kind} has no {attribute}; take one of WindowLayout.shares");
+                if lacking { PyTypeError::new_err(text) } else { error }
+            })
+        };
+        let (base, size) = (of("base")?.extract()?, of("size")?.extract()?);
+        let (readonly, name) = (of("readonly")?.extract()?, of("tag")?.extract()?);
+        Self::new(share.py(), base, size, backend, readonly, max_mappings, prefault, name)
     }
 
     #[pyo3(signature = (fd, file_offset, window_offset, length, writable, *, replace = false))]
@@ -184,6 +211,11 @@ impl DaxMapper {
     }
 
     #[getter]
+    fn name(&self) -> &str {
+        self.mapper.name()
+    }
+
+    #[getter]
     fn readonly(&self) -> bool {
         self.mapper.readonly()
     }
@@ -233,7 +265,8 @@ impl DaxMapper {
     fn __repr__(&self) -> String {
         let stats = self.mapper.stats();
         format!(
-            "<DaxMapper [{:#x}, +{:#x}) {} mappings, {} bytes{}{}>",
+            "<DaxMapper {}[{:#x}, +{:#x}) {} mappings, {} bytes{}{}>",
+            if self.name().is_empty() { String::new() } else { format!("{:?} ", self.name()) },
             self.base(),
             self.size(),
             stats.live_mappings,

@@ -39,6 +39,8 @@ pub struct Options {
 pub struct Mapper {
     window: Window,
     options: Options,
+    /// Of the share, for the log and for errors; may be empty.
+    name: String,
     host_address: Option<usize>,
     counters: Counters,
     guard: ForkGuard,
@@ -86,6 +88,7 @@ impl Mapper {
         Ok(Self {
             window,
             options,
+            name: String::new(),
             host_address,
             counters: Counters::new(),
             guard,
@@ -93,6 +96,19 @@ impl Mapper {
             closed: AtomicBool::new(false),
             open: Lock::new(Some(open)),
         })
+    }
+
+    /// The same mapper, with a name for the log: that of its share.
+    #[must_use]
+    pub fn named(mut self, name: String) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// Its name; empty if it has none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The window.

@@ -41,7 +41,7 @@ impl Mapper {
     pub fn remove(&self, window_offset: WindowOffset, length: u64) -> Result<()> {
         self.attempt("remove_mapping", || {
             self.locked(|open| {
-                let mapping = self.named(open, Entry::Mapping, window_offset, length)?;
+                let mapping = self.range_of(open, Entry::Mapping, window_offset, length)?;
                 self.clear(open, mapping, Departure::Removed)
             })?;
             log::debug!(target: LOG_TARGET, "removed [{window_offset}, +{length:#x})");
@@ -110,7 +110,7 @@ impl Mapper {
     }
 
     /// The range that an entry names.
-    fn named(&self, open: &Open, entry: Entry, offset: WindowOffset, length: u64) -> Result<Span> {
+    fn range_of(&self, open: &Open, entry: Entry, offset: WindowOffset, length: u64) -> Result<Span> {
         if entry == Entry::Range {
             return self.window.request(offset, length);
         }
@@ -132,7 +132,7 @@ impl Mapper {
                 repeated.push(index);
                 continue;
             }
-            match self.named(open, entry, offset, length) {
+            match self.range_of(open, entry, offset, length) {
                 Ok(span) => {
                     if !run.reaches(open, span) {
                         self.remove_run(open, std::mem::take(&mut run), &mut failed);
@@ -146,7 +146,7 @@ impl Mapper {
         repeated.sort_unstable();
         for index in repeated {
             let Some((offset, length)) = entries.get(index).copied() else { continue };
-            let removed = self.named(open, entry, offset, length);
+            let removed = self.range_of(open, entry, offset, length);
             if let Err(error) = removed.and_then(|span| self.clear(open, span, Departure::Removed)) {
                 failed.push((index, error));
             }
