@@ -2,7 +2,7 @@
 
 use super::FileId;
 
-/// Not found out here: whoever asks says that it can't be told.
+/// Not found out here: the caller says that it can't be told.
 pub(crate) fn length_of_mapped(_address: usize, _file: FileId) -> Option<u64> {
     None
 }

@@ -18,7 +18,7 @@ pub(super) struct ProcSelf {
     guard: ForkGuard,
     directory: OwnedFd,
     maps: File,
-    /// Held by whoever reads `maps`, which has one file offset for all.
+    /// Held while `maps` is read, which has one file offset for all.
     reader: Mutex<()>,
 }
 
