@@ -21,11 +21,11 @@ class Hypervisor(Protocol):
     else, means that it was not: the operation fails with EIO, and the exception is its `__cause__`. Calls come one at a
     time for each mapper, from any thread, under the mapper's lock: one that calls its own mapper gets EDEADLK.
 
-    A call that raised may have done its work before. So after a `map` that raised, `unmap` is called (which is to succeed
-    where there is nothing to unmap), after a `protect` that raised, `protect` with the old access, and an `unmap` that
-    raised is asked for once more. If that is refused too, it is unknown what the guest sees: the mapping counts as lost,
-    its memory stays mapped, and the next call that touches the range asks for the `unmap` again. On a setup, `map` is then
-    called whatever `unmap` said, and when it succeeds the old memory is freed.
+    A call that raised may have done its work before. So after a `map` that raised, `unmap` is called (which is to
+    succeed where there is nothing to unmap), after a `protect` that raised, `protect` with the old access, and an
+    `unmap` that raised is asked for once more. If that is refused too, it is unknown what the guest sees: the mapping
+    counts as lost, its memory stays mapped, and the next call that touches the range asks for the `unmap` again. On a
+    setup, `map` is then called whatever `unmap` said, and when it succeeds the old memory is freed.
 
     A mapping that another one takes a part of is unmapped whole; then the new one and the remaining pieces are mapped,
     the pieces from the memory that they had.
@@ -57,8 +57,9 @@ class Backend(Protocol):
 
     Outcomes and threads are as for `Hypervisor`, but an OSError keeps its errno. A third method is called for upgrades
     if it is there: `protect(fd: int, window_offset: int, length: int, writable: bool) -> int | None`. Without it, an
-    upgrade is `unmap` and `map`. The pieces of a mapping that is cut come as new `map` calls, with a descriptor that the
-    mapper keeps for each file and access as long as a mapping shows the file: so no other file gets its inode number.
+    upgrade is `unmap` and `map`. The pieces of a mapping that is cut come as new `map` calls, with a descriptor that
+    the mapper keeps for each file and access as long as a mapping shows the file: so no other file gets its inode
+    number.
     """
 
     def map(self, fd: int, file_offset: int, window_offset: int, length: int, writable: bool, /) -> int | None:  # noqa: FBT001

@@ -69,8 +69,8 @@ class RemoveResult:
 class DaxStats:
     """A mapper's counters at one moment.
 
-    When no call is under way, `setup_count + split_count == remove_count + replaced_count + swept_count + leaked_count +
-    lost_count + live_mappings`.
+    When no call is under way, `setup_count + split_count == remove_count + replaced_count + swept_count +
+    leaked_count + lost_count + live_mappings`.
 
     `DaxStats()` is all zeros.
     """
@@ -281,17 +281,18 @@ class DaxMapper:
             window_offset: Start of the range in the window, in bytes, a multiple of `page_size`.
             length: Length in bytes, a multiple of `page_size`, not 0.
             writable: Whether the guest may store to the range.
-            replace: Take the place of whatever is mapped in the range (VIRTIO 1.3, file system device, "DAX Window"): a
-                mapping that lies in it goes, one that reaches out of it is cut, and its pieces go on showing what they
-                showed. In a host window that is one system call, so a guest that looks meanwhile finds the old or the
-                new. Under a hypervisor the old mappings are gone for a moment.
+            replace: Take the place of whatever is mapped in the range (VIRTIO 1.3, file system device, "DAX Window"):
+                a mapping that lies in it goes, one that reaches out of it is cut, and its pieces go on showing what
+                they showed. In a host window that is one system call, so a guest that looks meanwhile finds the old
+                or the new. Under a hypervisor the old mappings are gone for a moment.
 
         Raises:
             OSError: In this order: ENODEV (drained), EPERM (forked child), EINVAL (not aligned, empty, outside the
                 window, past 2**63 - 1 in the file), EROFS (read-only mapper), EBADF (`fd` is not open), ENODEV (not a
-                regular file, or one of hugetlbfs), EEXIST (overlaps a live mapping, without `replace`), ENOSPC (over the
-                budget), what mmap(2) said (EACCES: `fd` is not open for this access), EIO (the guest could not be shown
-                it; or the change failed on its way, and so did the way back: what was lost is counted in `lost_count`).
+                regular file, or one of hugetlbfs), EEXIST (overlaps a live mapping, without `replace`), ENOSPC (over
+                the budget), what mmap(2) said (EACCES: `fd` is not open for this access), EIO (the guest could not be
+                shown it; or the change failed on its way, and so did the way back: what was lost is counted in
+                `lost_count`).
         """
     def remove_mapping(self, window_offset: int, length: int) -> None:
         """Remove one mapping: FUSE_REMOVEMAPPING with one entry.
@@ -308,9 +309,9 @@ class DaxMapper:
     def remove_range(self, window_offset: int, length: int) -> None:
         """Have a range show nothing, whatever lies in it: what FUSE_REMOVEMAPPING means on the wire.
 
-        Mappings in the range go, and those that reach out of it are cut: the pieces go on showing what they showed. In a
-        host window that is one system call. Where nothing is mapped, that is a success. One mapping that the guest will
-        not give up does not keep the others.
+        Mappings in the range go, and those that reach out of it are cut: the pieces go on showing what they showed. In
+        a host window that is one system call. Where nothing is mapped, that is a success. One mapping that the guest
+        will not give up does not keep the others.
 
         Args:
             window_offset: Start of the range, in bytes, a multiple of `page_size`.
@@ -325,8 +326,8 @@ class DaxMapper:
         """Map every live mapping of a file again, in place, from this descriptor.
 
         For a file that became another one underneath, with the same `st_dev` and `st_ino`: on overlayfs the first open
-        for writing copies a file up, and mappings made before go on showing the lower file, so that appended bytes never
-        come. Call it when such a file is first opened for writing.
+        for writing copies a file up, and mappings made before go on showing the lower file, so that appended bytes
+        never come. Call it when such a file is first opened for writing.
 
         Args:
             fd: The file, open for reading, and for writing if one of its mappings is writable.

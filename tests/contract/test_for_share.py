@@ -2,6 +2,7 @@
 
 import logging
 from errno import EROFS
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_mapper_has_all_that_the_share_has(share: Share) -> None:
 
 def test_other_options_are_passed_on() -> None:
     with (
-        open(__file__, "rb") as file,
+        Path(__file__).open("rb") as file,
         DaxMapper.for_share(LAYOUT.shares["home"], RecordingBackend(), max_mappings=1, prefault=True) as mapper,
     ):
         mapper.setup_mapping(file, 0, 0, mapper.page_size, writable=False)
@@ -36,7 +37,7 @@ def test_other_options_are_passed_on() -> None:
 def test_errors_and_records_say_of_which_share_they_are(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "daxmap")
     with DaxMapper.for_share(LAYOUT.shares["root"], RecordingBackend()) as mapper:
-        with pytest.raises(OSError, match="root: .*read-only") as caught:
+        with pytest.raises(OSError, match=r"root: .*read-only") as caught:
             mapper.setup_mapping(0, 0, 0, mapper.page_size, writable=True)
         assert caught.value.errno == EROFS
         mapper.reset()
