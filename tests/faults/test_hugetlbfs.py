@@ -65,7 +65,7 @@ def test_is_refused_before_any_mapping(rig: Rig, size: int, *, writable: bool) -
 
 @pytest.mark.parametrize("readonly", [False, True], ids=["writable", "read-only"])
 def test_requests_at_random_leave_no_gap_and_take_no_area(*, readonly: bool) -> None:
-    """Neither in the window, nor behind it. On hosts that can give such a file its pages, so that it could be mapped."""
+    """Neither in the window, nor behind it; on hosts that can give such a file its pages."""
     with huge_pages(4):
         fd = huge_file(SIZES["2 MiB"])
         os.ftruncate(fd, 2 * HUGE)
