@@ -23,7 +23,6 @@ from support.recording import (
     check_books,
 )
 
-
 F_SEAL_FUTURE_WRITE = 0x10
 """include/uapi/linux/fcntl.h."""
 
