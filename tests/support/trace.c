@@ -109,6 +109,7 @@ const char *trace_call(unsigned index)
         {SYS_munmap, "munmap"},
         {SYS_madvise, "madvise"},
         {SYS_fstat, "fstat"},
+        {SYS_fstatfs, "fstatfs"},
         {SYS_newfstatat, "fstat"}, // libc's way to make it, in some versions
         {SYS_ioctl, "ioctl"},
         {SYS_futex, "futex"},

@@ -3,6 +3,8 @@
 use crate::addr::{FileOffset, Span, WindowOffset};
 use crate::sys::FileId;
 use std::collections::BTreeMap;
+use std::collections::btree_map::{Entry, OccupiedEntry};
+use std::ops::Deref;
 
 /// One live mapping: `[window_offset, +length)` of the window shows `[file_offset, +length)` of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,24 @@ pub(crate) struct Cut {
     pub(crate) bytes: u64,
 }
 
+/// What lies in a span: mostly nothing or one mapping, and then without an allocation.
+#[derive(Debug)]
+pub(crate) enum Found {
+    AtMostOne(Option<Mapping>),
+    Many(Vec<Mapping>),
+}
+
+impl Deref for Found {
+    type Target = [Mapping];
+
+    fn deref(&self) -> &[Mapping] {
+        match self {
+            Self::AtMostOne(found) => found.as_slice(),
+            Self::Many(found) => found,
+        }
+    }
+}
+
 /// Live mappings that never overlap.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
@@ -55,16 +75,28 @@ impl Book {
     }
 
     /// All mappings that share a byte with `span`, by rising window offset.
-    pub(crate) fn overlapping(&self, span: Span) -> Vec<Mapping> {
+    pub(crate) fn overlapping(&self, span: Span) -> Found {
+        let last = self.overlap(span).copied();
+        if last.is_none_or(|last| last.span.start() <= span.start()) {
+            return Found::AtMostOne(last);
+        }
         let falling = self.by_start.range(..span.end().0).rev().map(|(_, mapping)| *mapping);
         let mut found: Vec<_> = falling.take_while(|mapping| mapping.span.end() > span.start()).collect();
         found.reverse();
-        found
+        Found::Many(found)
     }
 
     /// The mapping that starts at `offset`.
     pub(crate) fn starting_at(&self, offset: WindowOffset) -> Option<&Mapping> {
         self.by_start.get(&offset.0)
+    }
+
+    /// The mapping that starts at `offset`, for taking it out.
+    pub(crate) fn entry(&mut self, offset: WindowOffset) -> Option<OccupiedEntry<'_, u64, Mapping>> {
+        match self.by_start.entry(offset.0) {
+            Entry::Occupied(entry) => Some(entry),
+            Entry::Vacant(_) => None,
+        }
     }
 
     /// The mapping that holds the byte at `offset`.

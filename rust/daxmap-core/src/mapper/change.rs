@@ -15,20 +15,26 @@ impl Mapper {
     /// ENOSPC (budget; nothing has changed), what the backend said (nothing has changed), EIO (mappings were lost).
     pub(super) fn change(&self, open: &mut Open, change: &Change<'_>, departure: Option<Departure>) -> Result<()> {
         self.reserve(open, change)?;
+        if let Err(failure) = open.backend.change(change, &mut open.notes) {
+            return Err(self.failed(open, change, failure));
+        }
+        if let Some(departure) = departure {
+            self.take_out(open, change.span, change.old, departure);
+        }
+        if let Some(new) = &change.new {
+            open.book.put(new.into());
+        }
+        open.recharge();
+        Ok(())
+    }
+
+    /// Books what came of a change that the backend failed to make.
+    pub(super) fn failed(&self, open: &mut Open, change: &Change<'_>, failure: Failure) -> Error {
         let span = change.span;
-        let changed = match open.backend.change(change, &mut open.notes) {
-            Ok(()) => {
-                if let Some(departure) = departure {
-                    self.take_out(open, span, change.old, departure);
-                }
-                if let Some(new) = &change.new {
-                    open.book.put(new.into());
-                }
-                Ok(())
-            }
-            Err(Failure::Unchanged(cause)) if change.new.is_some() => Err(Error::MapFailed { span, cause }),
-            Err(Failure::Unchanged(cause)) => Err(Error::UnmapRefused { span, cause }),
-            Err(Failure::Lost { cause, gone, new_is_unknown }) => {
+        let error = match failure {
+            Failure::Unchanged(cause) if change.new.is_some() => Error::MapFailed { span, cause },
+            Failure::Unchanged(cause) => Error::UnmapRefused { span, cause },
+            Failure::Lost { cause, gone, new_is_unknown } => {
                 for range in gone {
                     self.take_out(open, range, change.old, Departure::Lost);
                 }
@@ -37,15 +43,15 @@ impl Mapper {
                     self.counters.set_up(span.length());
                     self.counters.departed(Departure::Lost, 1, span.length());
                 }
-                Err(if change.old.is_empty() { Error::Unknown { span, cause } } else { Error::Lost { span, cause } })
+                if change.old.is_empty() { Error::Unknown { span, cause } } else { Error::Lost { span, cause } }
             }
-            Err(Failure::OutOfControl(cause)) => {
+            Failure::OutOfControl(cause) => {
                 self.take_out(open, span, change.old, Departure::Lost);
-                Err(Error::OutOfControl { span, cause })
+                Error::OutOfControl { span, cause }
             }
         };
         open.recharge();
-        changed
+        error
     }
 
     /// Takes `span` out of the book, and counts what leaves it. `old` is what lies in it.
@@ -62,8 +68,10 @@ impl Mapper {
 
     /// Charges the budget for what there will be after a change, before anything is touched.
     fn reserve(&self, open: &mut Open, change: &Change<'_>) -> Result<()> {
-        let pieces = change.old.iter().flat_map(|mapping| mapping.span.without(change.span)).count();
-        let added = pieces.saturating_add(usize::from(change.new.is_some()));
+        // Only the first of the old mappings, and the last, can reach out of the span.
+        let before = change.old.first().is_some_and(|first| first.span.start() < change.span.start());
+        let after = change.old.last().is_some_and(|last| last.span.end() > change.span.end());
+        let added = [before, after, change.new.is_some()].into_iter().filter(|added| *added).count();
         let more = added.saturating_sub(change.old.len()) as u64;
         if more == 0 {
             return Ok(());
@@ -72,7 +80,7 @@ impl Mapper {
             let fits = open.entries().saturating_add(more) <= limit;
             return fits.then_some(()).ok_or(Error::OverBudget { limit, unit: "mappings" });
         }
-        let charged = open.charge.try_grow(more.saturating_mul(open.backend.vmas_per_mapping()));
+        let charged = open.charge.try_grow(more.saturating_mul(open.vmas_per_mapping));
         let limit = open.charge.limit();
         charged.then_some(()).ok_or(Error::OverBudget { limit, unit: "memory areas of this process" })
     }

@@ -4,6 +4,7 @@ use super::{Mapper, Open};
 use crate::LOG_TARGET;
 use crate::addr::{Span, WindowOffset};
 use crate::backend::Change;
+use crate::book::Mapping;
 use crate::error::{Error, Result};
 use crate::stats::Departure;
 
@@ -40,10 +41,7 @@ impl Mapper {
     /// another), EIO (the guest still has it, and it is kept; or it is unknown whether it has, see [`Error::Lost`]).
     pub fn remove(&self, window_offset: WindowOffset, length: u64) -> Result<()> {
         self.attempt("remove_mapping", || {
-            self.locked(|open| {
-                let mapping = self.range_of(open, Entry::Mapping, window_offset, length)?;
-                self.clear(open, mapping, Departure::Removed)
-            })?;
+            self.locked(|open| self.remove_exactly(open, window_offset, length))?;
             log::debug!(target: LOG_TARGET, "removed [{window_offset}, +{length:#x})");
             Ok(())
         })
@@ -111,11 +109,28 @@ impl Mapper {
 
     /// The range that an entry names.
     fn range_of(&self, open: &Open, entry: Entry, offset: WindowOffset, length: u64) -> Result<Span> {
-        if entry == Entry::Range {
-            return self.window.request(offset, length);
+        match entry {
+            Entry::Mapping => {
+                let mapping = open.book.starting_at(offset).ok_or(Error::NoMapping { offset })?;
+                check_length(mapping, length).map(|()| mapping.span)
+            }
+            Entry::Range => self.window.request(offset, length),
         }
-        let live = open.book.starting_at(offset).ok_or(Error::NoMapping { offset })?.span;
-        if live.length() == length { Ok(live) } else { Err(Error::LengthDiffers { asked: length, live }) }
+    }
+
+    fn remove_exactly(&self, open: &mut Open, offset: WindowOffset, length: u64) -> Result<()> {
+        // As `change` does it, with one look-up in the book: what a guest does most, after a setup.
+        let entry = open.book.entry(offset).ok_or(Error::NoMapping { offset })?;
+        let mapping = *entry.get();
+        check_length(&mapping, length)?;
+        let change = Change { span: mapping.span, old: &[mapping], new: None };
+        if let Err(failure) = open.backend.change(&change, &mut open.notes) {
+            return Err(self.failed(open, &change, failure));
+        }
+        entry.remove();
+        self.counters.departed(Departure::Removed, 1, length);
+        open.recharge();
+        Ok(())
     }
 
     fn remove_in_runs(&self, open: &mut Open, entry: Entry, entries: &[(WindowOffset, u64)]) -> Vec<(usize, Error)> {
@@ -146,8 +161,7 @@ impl Mapper {
         repeated.sort_unstable();
         for index in repeated {
             let Some((offset, length)) = entries.get(index).copied() else { continue };
-            let removed = self.range_of(open, entry, offset, length);
-            if let Err(error) = removed.and_then(|span| self.clear(open, span, Departure::Removed)) {
+            if let Err(error) = self.remove_exactly(open, offset, length) {
                 failed.push((index, error));
             }
         }
@@ -189,13 +203,17 @@ impl Mapper {
                 return cleared.and(changed);
             }
         }
-        for mapping in old {
+        for mapping in old.iter() {
             let Some(part) = mapping.span.intersection(span) else { continue };
-            let change = Change { span: part, old: &[mapping], new: None };
+            let change = Change { span: part, old: &[*mapping], new: None };
             cleared = cleared.and(self.change(open, &change, Some(departure)));
         }
         cleared
     }
+}
+
+fn check_length(mapping: &Mapping, asked: u64) -> Result<()> {
+    if mapping.span.length() == asked { Ok(()) } else { Err(Error::LengthDiffers { asked, live: mapping.span }) }
 }
 
 /// Whether a change of many mappings was refused, so that each of them is there still, and can be tried on its own.

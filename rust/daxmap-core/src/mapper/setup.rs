@@ -89,11 +89,7 @@ impl Mapper {
 
     fn show(&self, open: &mut Open, placement: Placement, overlap: Overlap) -> Result<&'static str> {
         let span = placement.span;
-        let old = match open.book.overlap(span) {
-            None => Vec::new(),
-            Some(live) if live.span == span => vec![*live],
-            Some(_) => open.book.overlapping(span),
-        };
+        let old = open.book.overlapping(span);
         let change = Change { span, old: &old, new: Some(placement) };
         if placement.writable && change.alters_access_of().is_some() {
             self.change(open, &change, None)?;

@@ -65,7 +65,7 @@ impl Mapper {
         }
         self.sweep(&mut open);
         let unsettled = open.backend.unsettled();
-        let Open { book, backend, mut charge, mut notes } = open;
+        let Open { book, backend, mut charge, mut notes, .. } = open;
         if unsettled > 0 {
             notes.push(format!(
                 "it is unknown what the guest sees in {unsettled} of the window's ranges: the memory is kept"

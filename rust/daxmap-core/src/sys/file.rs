@@ -1,6 +1,6 @@
 //! What a file descriptor is of.
 
-use super::{Errno, page_size};
+use super::Errno;
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
@@ -45,12 +45,16 @@ pub(crate) fn identify(fd: RawFd) -> Result<Identified, Errno> {
     })
 }
 
+/// The least that a huge page has, in bytes: on arm64, with pages of 4 KiB (Documentation/arch/arm64/hugetlbpage.rst).
+#[cfg(target_os = "linux")]
+const SMALLEST_HUGE_PAGE: u64 = 64 << 10;
+
 /// Whether the kernel would round a mapping of the file up to huge pages, `MAP_FIXED` or not, and so map more than it is
-/// asked for. The blocks of such a file are its huge pages; that of most others is no larger than a page, and then there is
-/// no need to ask.
+/// asked for. The blocks of such a file are its huge pages; those of most others are far smaller, and then there is no need
+/// to ask.
 #[cfg(target_os = "linux")]
 fn is_of_huge_pages(fd: RawFd, block_size: u64) -> bool {
-    block_size > page_size() && filesystem(fd) == Ok(Filesystem::HugeTlb)
+    block_size >= SMALLEST_HUGE_PAGE && filesystem(fd) == Ok(Filesystem::HugeTlb)
 }
 
 #[cfg(not(target_os = "linux"))]
