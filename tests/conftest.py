@@ -1,13 +1,13 @@
 """Fixtures that the tests of the mapper share."""
 
+import gc
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-RIG_MODULES = ("rig", "rigs", "hypervisor_rig", "python_backend_rig", "unicorn_rig")
-pytest.register_assert_rewrite(*(f"support.{name}" for name in RIG_MODULES), "hvf.rig")
+pytest.register_assert_rewrite("support", "hvf")
 
 from support.libraries import build_library  # noqa: E402
 from support.paths import TESTS  # noqa: E402
@@ -15,6 +15,12 @@ from support.rig import Rig, Subject  # noqa: E402
 from support.rigs import RIGS, WINDOW_RIGS, HostWindowRig  # noqa: E402
 
 SUPPORT = TESTS / "support"
+
+
+def pytest_collection_finish() -> None:
+    """Have collections of garbage pass over what is there for good: tests make hundreds of them, callbacks too."""
+    gc.collect()
+    gc.freeze()
 
 
 def open_rig(name: str, directory: Path) -> Rig:

@@ -25,7 +25,7 @@ OUT_OF_RANGE = [-1, -PAGE, -(2**63), -(2**200), 2**64, 2**64 + PAGE, 2**200]
 
 
 @pytest.mark.parametrize("name", [*NUMBERS, "fd"])
-@pytest.mark.parametrize("value", WRONG_TYPES, ids=repr)
+@pytest.mark.parametrize("value", WRONG_TYPES)
 def test_setup_with_a_value_of_another_type(plain_subject: Subject, name: str, value: object) -> None:
     fd = plain_subject.rig.files[0].fd
     arguments: dict[str, Any] = {"fd": fd, "file_offset": 0, "window_offset": FREE, "length": PAGE, name: value}
@@ -49,7 +49,7 @@ def test_setup_with_an_access_that_is_no_bool(plain_subject: Subject, value: obj
         plain_subject.mapper.setup_mapping(fd, 0, FREE, PAGE, value)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("value", WRONG_TYPES, ids=repr)
+@pytest.mark.parametrize("value", WRONG_TYPES)
 def test_remove_with_a_value_of_another_type(plain_subject: Subject, value: Any) -> None:  # noqa: ANN401
     for arguments in ((value, PAGE), (0, value)):
         with plain_subject.untouched(), pytest.raises(TypeError):

@@ -2,21 +2,19 @@
 
 import gc
 import os
-import signal
 import subprocess
 import sys
 import threading
-import traceback
 import weakref
 from collections.abc import Callable
 from errno import ENODEV, EPERM
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from daxmap import DaxMapper, HostWindowBackend
 from support.children import run_in_child
+from support.forks import end_when_it_hangs, in_fork
 from support.host import PAGE
 from support.programs import TIMEOUT
 from support.rig import Rig, Subject
@@ -25,36 +23,11 @@ from support.rigs import HostWindowRig
 MARK = 0x2158_4144
 
 
-def in_fork(body: Callable[[], None]) -> None:
-    """Run a function in a forked child, which must succeed in silence."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _run_and_exit(body, write)
-    os.close(write)
-    with os.fdopen(read) as output:
-        said = output.read()
-    _, status = os.waitpid(child, 0)
-    assert (os.waitstatus_to_exitcode(status), said) == (0, "")
-
-
-def _run_and_exit(body: Callable[[], None], stderr: int) -> NoReturn:
-    """The child's part: pytest must not go on in it."""
-    try:
-        os.dup2(stderr, 2)
-        body()
-    except BaseException:  # noqa: BLE001
-        os.write(stderr, traceback.format_exc().encode())
-        os._exit(1)
-    os._exit(0)
-
-
 @pytest.fixture
 def subject(rig: Rig) -> Subject:
     """A mapper with a read-only and a writable mapping."""
     subject = rig.open()
-    subject.map(rig.file(), 0, 2 * PAGE)
-    subject.map(rig.file(), 4 * PAGE, 2 * PAGE, writable=True)
+    subject.occupy()
     return subject
 
 
@@ -147,6 +120,7 @@ def child_that_exits(rig: Rig) -> None:
     subject.map(rig.file(), 0, writable=True)
     child = os.fork()
     if child == 0:
+        end_when_it_hangs()
         sys.exit(7)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 7
@@ -175,15 +149,11 @@ def test_calls_in_a_child_wait_for_no_lock(rig: Rig) -> None:
         while not stop.is_set():
             subject.mapper.read(subject.mapper.base, pages * PAGE)
 
-    def check() -> None:
-        signal.alarm(20)  # a wait for the lock would be for ever
-        check_calls_are_refused(subject)
-
     thread = threading.Thread(target=keep_the_lock)
     thread.start()
     try:
         for _ in range(10):
-            in_fork(check)
+            in_fork(lambda: check_calls_are_refused(subject))  # a wait for the lock would be for ever
     finally:
         stop.set()
         thread.join()

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import threading
 from errno import ENODEV
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from hvf.standin import Code, Operation, Standin
 from hvf.window import BASE, Window
+from support.forks import in_fork
 from support.host import PAGE
 
 CREATE, DESTROY, MAP, UNMAP = Operation.CREATE, Operation.DESTROY, Operation.MAP, Operation.UNMAP
@@ -168,14 +168,14 @@ def test_no_setup_slips_in_behind_a_drain(window: Window) -> None:
 def test_forked_child_leaves_the_parents_vm_alone(window: Window) -> None:
     fill(window)
     calls = len(window.standin.calls())
-    child = os.fork()
-    if child == 0:
-        # The child has a copy of the stand-in and its log.
+
+    def end() -> None:
+        """The child has a copy of the stand-in and its log."""
         window.mapper.__del__()
         del window.mapper
         gc.collect()
-        os._exit(0 if len(window.standin.calls()) == calls else 1)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+        assert len(window.standin.calls()) == calls
+
+    in_fork(end)
     window.agree()
     assert len(window.standin.calls()) == calls

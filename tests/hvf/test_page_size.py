@@ -10,7 +10,7 @@ import pytest
 from hvf.standin import SOURCES
 from support.host import PAGE
 from support.libraries import build_library
-from support.programs import BUILD_TIMEOUT, TIMEOUT
+from support.programs import TIMEOUT
 
 HERE = Path(__file__)
 OTHERS = sorted(str(path) for path in HERE.parent.glob("test_*.py") if path != HERE)
@@ -34,7 +34,7 @@ def test_others_pass_with_16_kib_pages(tmp_path: Path) -> None:
         str(tmp_path / "tests"),
         *OTHERS,
     )
-    done = subprocess.run(again, capture_output=True, text=True, check=False, env=environment, timeout=BUILD_TIMEOUT)
+    done = subprocess.run(again, capture_output=True, text=True, check=False, env=environment, timeout=TIMEOUT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout

@@ -7,8 +7,6 @@ from support.paths import TESTS
 
 TIMEOUT = 100
 """Seconds after which a program hangs for sure: fewer than a test may take, so that the test can say which it was."""
-BUILD_TIMEOUT = 500
-"""The same of a program that builds the project, or runs many of its tests."""
 
 
 def with_support(**variables: str) -> dict[str, str]:

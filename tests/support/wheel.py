@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from support.paths import PROJECT
-from support.programs import BUILD_TIMEOUT
+from support.programs import TIMEOUT
 
 
 def run(*command: str | Path, directory: Path, **environment: str) -> str:
@@ -27,7 +27,7 @@ def run_anyhow(*command: str | Path, directory: Path, **environment: str) -> sub
         capture_output=True,
         text=True,
         check=False,
-        timeout=BUILD_TIMEOUT,
+        timeout=TIMEOUT,
     )
 
 
