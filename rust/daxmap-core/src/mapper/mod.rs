@@ -16,7 +16,7 @@ use crate::backend::Backend;
 use crate::book::Book;
 use crate::budget::Charge;
 use crate::error::{Error, OpenError, Result};
-use crate::limit::Warnings;
+use crate::records::{Warnings, report};
 use crate::stats::{Counters, Stats};
 use crate::sys::ForkGuard;
 use crate::window::Window;
@@ -205,11 +205,15 @@ impl Mapper {
             notes.extend(self.close(&mut state));
         }
         drop(state);
-        self.emit(notes);
+        if out_of_control {
+            report(&notes);
+        } else {
+            self.warn_of(&notes);
+        }
         result
     }
 
-    fn emit(&self, notes: Vec<String>) {
+    fn warn_of(&self, notes: &[String]) {
         for note in notes {
             self.warnings.warn(format_args!("{note}"));
         }

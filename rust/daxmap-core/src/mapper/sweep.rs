@@ -1,10 +1,10 @@
 //! Taking all mappings away: reset, drain, and the window that is out of control.
 
 use super::{Mapper, Open};
-use crate::LOG_TARGET;
 use crate::backend::Change;
 use crate::book::Mapping;
 use crate::error::{Error, Result};
+use crate::records::{LOG_TARGET, report};
 use crate::stats::Departure;
 use std::sync::atomic::Ordering;
 
@@ -39,7 +39,7 @@ impl Mapper {
         let mut state = self.lock()?;
         let notes = self.close(&mut state);
         drop(state);
-        self.emit(notes);
+        report(&notes);
         log::debug!(target: LOG_TARGET, "drained the window at {}", self.window.base());
         Ok(())
     }

@@ -9,9 +9,9 @@ pub(super) use region::Region;
 pub(super) use window_backend::WindowBackend;
 
 use super::{Backend, Claim};
-use crate::LOG_TARGET;
 use crate::budget::Charge;
 use crate::error::{Error, OpenError, Result as MapperResult};
+use crate::records::LOG_TARGET;
 use crate::sys::{Errno, ForkGuard};
 use crate::window::Window;
 use std::fmt;
