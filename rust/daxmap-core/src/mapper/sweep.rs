@@ -30,15 +30,13 @@ impl Mapper {
     /// memory for the life of the process, and is logged and counted. Again, on a closed mapper, it does nothing.
     ///
     /// # Errors
-    /// EPERM in a forked child.
+    /// EPERM (forked child), EDEADLK (in a callback of this mapper), EINTR (told to wait no longer).
     pub fn drain_all(&self) -> Result<()> {
         match self.gate() {
             Err(Error::Closed) => return Ok(()),
             gate => gate?,
         }
-        let mut state = self.lock()?;
-        let notes = self.close(&mut state);
-        drop(state);
+        let notes = self.under_lock(|state| self.close(state))?;
         report(&notes);
         log::debug!(target: LOG_TARGET, "drained the window at {}", self.window.base());
         Ok(())

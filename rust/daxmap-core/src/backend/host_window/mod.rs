@@ -150,6 +150,9 @@ impl HostWindowBackend {
 
 impl fmt::Display for HostWindowBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.shared.guard.is_child() {
+            return f.write_str("of the process that forked this one"); // a thread of which may have the lock, for ever
+        }
         match &*self.shared.phase() {
             Phase::Fresh => f.write_str("without a mapper"),
             Phase::InUse => f.write_str("in use"),
