@@ -6,6 +6,7 @@ log records go to the logger `daxmap`.
 
 import logging
 
+from daxmap import _exit as _exit
 from daxmap._core import (
     DaxMapper,
     DaxStats,

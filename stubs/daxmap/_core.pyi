@@ -21,9 +21,17 @@ __all__ = [
     "RemoveResult",
     "_Dispatcher",
     "__version__",
+    "_refuse_other_threads",
+    "_threads_inside",
 ]
 
 __version__: str
+
+def _refuse_other_threads() -> None:
+    """From now on, let only the calling thread get into Python code from Rust; on others it is SystemExit."""
+
+def _threads_inside() -> list[int]:
+    """The threads that are in Python code which Rust has called, as `threading.get_ident` numbers them."""
 
 @final
 class MappingInfo:

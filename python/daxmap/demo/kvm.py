@@ -11,7 +11,6 @@ import mmap
 import os
 import platform
 import struct
-from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -78,22 +77,26 @@ class Vm:
     def __init__(self, ram_size: int, *, device: str = DEVICE) -> None:
         if platform.machine() != "x86_64":
             raise OSError(errno.ENOTSUP, f"the guest's code is for x86-64, not for {platform.machine()}")
-        with ExitStack() as undo:
-            kvm = os.open(device, os.O_RDWR | os.O_CLOEXEC)
-            undo.callback(os.close, kvm)
-            version = fcntl.ioctl(kvm, _GET_API_VERSION)
-            if version != _API_VERSION:
-                raise OSError(errno.ENOTSUP, f"KVM API version {version}, not {_API_VERSION}", device)
-            self._run_size = fcntl.ioctl(kvm, _GET_VCPU_MMAP_SIZE)
-            self.fd = _restarted_ioctl(kvm, _CREATE_VM)
-            undo.callback(os.close, self.fd)
-            self._ram = mmap.mmap(-1, ram_size)
-            undo.callback(self._ram.close)
-            self._set_ram_slot(ram_size)
-            undo.callback(self._set_ram_slot, 0)
-            self._undo = undo.pop_all()
+        self.fd = -1
+        """The machine's own descriptor, to give to `KvmBackend`."""
+        self._files = _Files()
+        self._ram = mmap.mmap(-1, ram_size)
         self._vcpus_made = 0
         self._vcpu: _Vcpu | None = None
+        try:
+            self._open(device)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, device: str) -> None:
+        kvm = self._files.open(device)
+        version = fcntl.ioctl(kvm, _GET_API_VERSION)
+        if version != _API_VERSION:
+            raise OSError(errno.ENOTSUP, f"KVM API version {version}, not {_API_VERSION}", device)
+        self._run_size = fcntl.ioctl(kvm, _GET_VCPU_MMAP_SIZE)
+        self.fd = self._files.open_by_ioctl(kvm, _CREATE_VM, 0)
+        self._set_ram_slot(len(self._ram))
 
     def run(self, program: bytes) -> Exit:
         """Run `program` to its end on the vCPU and say how it ended.
@@ -110,11 +113,12 @@ class Vm:
         if _ENTRY + len(program) > len(self._ram):
             raise ValueError(f"a program of {len(program)} bytes does not fit into RAM")
         self._ram[_ENTRY : _ENTRY + len(program)] = program
-        if self._vcpu is None:
-            self._vcpu = _Vcpu(self.fd, self._vcpus_made, self._run_size)
-            self._vcpus_made += 1
         end: Exit | None = None
         try:
+            if self._vcpu is None:
+                self._vcpu = _Vcpu()
+                number, self._vcpus_made = self._vcpus_made, self._vcpus_made + 1
+                self._vcpu.make(self.fd, number, self._run_size)
             end = self._vcpu.run()
         finally:
             if not isinstance(end, Halted):
@@ -127,7 +131,11 @@ class Vm:
         Whoever duplicated `fd` keeps the machine alive, but without a vCPU and without this RAM.
         """
         self._give_up_vcpu()
-        self._undo.close()
+        if not self._ram.closed:
+            if self.fd >= 0:
+                self._delete_ram_slot()
+            self._ram.close()
+        self._files.close()
 
     def __enter__(self) -> Self:
         return self
@@ -147,26 +155,71 @@ class Vm:
         host_address = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
         fcntl.ioctl(self.fd, _SET_USER_MEMORY_REGION, _MEMORY_REGION.pack(RAM_SLOT, 0, 0, size, host_address))
 
+    def _delete_ram_slot(self) -> None:
+        try:
+            self._set_ram_slot(0)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # which means that it was not put in yet
+                raise
+
+
+class _Files:
+    """Descriptors, and memory mapped by them, that are closed together.
+
+    A signal handler may raise between any two bytecodes, so also between the call that makes a descriptor and the store
+    of its number, which nobody would know then. Here both are done by C code alone, and so is the way back.
+    """
+
+    def __init__(self) -> None:
+        self._fds: list[int] = []
+        self._maps: list[mmap.mmap] = []
+
+    def open(self, path: str) -> int:
+        """Open a file to read and write, and return its descriptor."""
+        self._fds.extend(map(os.open, (path,), (os.O_RDWR | os.O_CLOEXEC,)))
+        return self._fds[-1]
+
+    def open_by_ioctl(self, fd: int, request: int, argument: int) -> int:
+        """Make a descriptor by an ioctl, and return it."""
+        while True:
+            try:
+                self._fds.extend(map(fcntl.ioctl, (fd,), (request,), (argument,)))
+            except InterruptedError:
+                continue
+            return self._fds[-1]
+
+    def map(self, fd: int, size: int) -> mmap.mmap:
+        """Map memory of one of them, which gets a descriptor of its own."""
+        self._maps.append(mmap.mmap(fd, size))
+        return self._maps[-1]
+
+    def close(self) -> None:
+        """Close everything. If a signal handler raises meanwhile, the next call closes the rest."""
+        for memory in self._maps:
+            memory.close()
+        list(map(os.close, map(self._fds.pop, [-1] * len(self._fds))))
+
 
 class _Vcpu:
     """One virtual CPU in flat 32-bit protected mode, with the page that it shares with KVM."""
 
-    def __init__(self, vm_fd: int, number: int, run_size: int) -> None:
-        with ExitStack() as undo:
-            self._fd = fcntl.ioctl(vm_fd, _CREATE_VCPU, number)
-            undo.callback(os.close, self._fd)
-            self._shared = mmap.mmap(self._fd, run_size)
-            undo.callback(self._shared.close)
-            sregs = bytearray(_SREGS_SIZE)
-            fcntl.ioctl(self._fd, _GET_SREGS, sregs)
-            segments = _CODE_SEGMENT + 5 * _DATA_SEGMENT
-            sregs[: len(segments)] = segments
-            sregs[_CR0_OFFSET] |= _CR0_PROTECTION_ENABLE
-            fcntl.ioctl(self._fd, _SET_SREGS, bytes(sregs))
-            self._undo = undo.pop_all()
+    def __init__(self) -> None:
+        self._files = _Files()
+
+    def make(self, vm_fd: int, number: int, run_size: int) -> None:
+        """Make it, with a number that the machine has not had yet. Whatever comes of it, `close` undoes it."""
+        self._fd = self._files.open_by_ioctl(vm_fd, _CREATE_VCPU, number)
+        self._shared = self._files.map(self._fd, run_size)
+        sregs = bytearray(_SREGS_SIZE)
+        fcntl.ioctl(self._fd, _GET_SREGS, sregs)
+        segments = _CODE_SEGMENT + 5 * _DATA_SEGMENT
+        sregs[: len(segments)] = segments
+        sregs[_CR0_OFFSET] |= _CR0_PROTECTION_ENABLE
+        fcntl.ioctl(self._fd, _SET_SREGS, bytes(sregs))
 
     def close(self) -> None:
-        self._undo.close()
+        """Close what it has, if it was made."""
+        self._files.close()
 
     def run(self) -> Exit:
         """Run from the entry point until the program ends."""
@@ -174,7 +227,9 @@ class _Vcpu:
         values: list[int] = []
         while True:
             try:
-                _restarted_ioctl(self._fd, _RUN)
+                fcntl.ioctl(self._fd, _RUN)
+            except InterruptedError:
+                continue  # Python's signal handlers have run
             except OSError as error:
                 if error.errno == errno.EFAULT:
                     return Fault()
@@ -191,12 +246,3 @@ class _Vcpu:
             if (direction, port) != (_IO_OUT, REPORT_PORT):
                 return Stopped(f"KVM exit {reason}")
             values.append(int.from_bytes(self._shared[data : data + size], "little"))
-
-
-def _restarted_ioctl(fd: int, request: int) -> int:
-    """An ioctl that a signal may interrupt: Python's handlers run, then it is called again."""
-    while True:
-        try:
-            return fcntl.ioctl(fd, request)
-        except InterruptedError:
-            continue

@@ -20,6 +20,8 @@ pub enum Error {
     Reentered,
     /// The process is a fork of the one that made the mapper: its window belongs to the parent's guest.
     Forked,
+    /// [`Options::stop_waiting`](crate::Options::stop_waiting) ended the wait for another thread's call.
+    StoppedWaiting,
     /// An offset or a length is not a multiple of the host's page size.
     Misaligned {
         /// The argument.
@@ -192,6 +194,7 @@ impl Error {
             Self::Closed | Self::NotRegular { .. } | Self::HugePages { .. } => libc::ENODEV,
             Self::Reentered => libc::EDEADLK,
             Self::Forked => libc::EPERM,
+            Self::StoppedWaiting => libc::EINTR,
             Self::Misaligned { .. }
             | Self::EmptyRange
             | Self::OutsideWindow { .. }
@@ -222,6 +225,7 @@ impl fmt::Display for Error {
             Self::Closed => f.write_str("the mapper is closed"),
             Self::Reentered => f.write_str("a callback of the mapper called it back"),
             Self::Forked => f.write_str("the mapper belongs to the process that forked this one"),
+            Self::StoppedWaiting => f.write_str("the wait for another thread's call of the mapper was ended"),
             Self::Misaligned { name, value, page_size } => {
                 write!(f, "{name} {value:#x} is not a multiple of the host's page size {page_size:#x}")
             }
@@ -347,7 +351,8 @@ impl std::error::Error for OpenError {}
 
 impl OpenError {
     /// The process can't watch its forks.
-    pub(crate) fn no_fork_guard(errno: Errno) -> Self {
+    #[must_use]
+    pub fn no_fork_guard(errno: Errno) -> Self {
         Self::Refused { what: "pthread_atfork".to_owned(), errno }
     }
 }

@@ -30,8 +30,8 @@ mod book;
 mod budget;
 mod error;
 pub mod fuse;
-mod limit;
 mod mapper;
+mod records;
 mod refusal;
 mod stats;
 mod sys;
@@ -47,12 +47,9 @@ pub use backend::{HostWindowBackend, KvmBackend};
 pub use book::Mapping;
 pub use budget::{Budget, Charge};
 pub use error::{Error, NoPage, OpenError, Result};
-pub use limit::Warnings;
 pub use mapper::{BatchResult, MapRequest, Mapper, Options, Overlap};
+pub use records::{LOG_TARGET, Warnings, printable, printable_lines};
 pub use refusal::Refusal;
 pub use stats::Stats;
-pub use sys::{Errno, FileId, HostRange, HostSlice, lacks_access, page_size};
+pub use sys::{Errno, FileId, ForkGuard, HostRange, HostSlice, lacks_access, page_size};
 pub use window::Window;
-
-/// The `log` target of every record: the name of the Python logger too.
-pub const LOG_TARGET: &str = "daxmap";

@@ -1,12 +1,14 @@
 //! Calls into a VMM's own Python objects, and what their answers mean.
 
-use daxmap_core::{Errno, Refusal};
+use crate::error::{Raised, raise_open};
+use crate::exit;
+use crate::interrupt::{got, ordinary};
+use daxmap_core::{Errno, ForkGuard, OpenError, Refusal};
 use pyo3::call::PyCallArgs;
-use pyo3::exceptions::{PyAttributeError, PyException, PyOSError, PyTypeError};
+use pyo3::exceptions::{PyAttributeError, PyOSError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt};
 use pyo3::{PyTraverseError, PyVisit};
-use std::cell::RefCell;
 
 /// The methods of a hypervisor or a backend that is a Python object.
 ///
@@ -16,20 +18,7 @@ pub(crate) struct Callbacks {
     map: Py<PyAny>,
     unmap: Py<PyAny>,
     protect: Option<Py<PyAny>>,
-}
-
-thread_local! {
-    /// A `KeyboardInterrupt`, `SystemExit` and the like, that a callback on this thread raised: it goes on its way once
-    /// the mapper is done.
-    static PENDING: RefCell<Option<PyErr>> = const { RefCell::new(None) };
-}
-
-/// Makes a call of a mapper, and returns what its callbacks left to raise beside its answer. What an outer call on this
-/// thread has to raise stays that call's: a callback, or whoever handles a log record, may use a mapper too.
-pub(crate) fn with_pending<T>(call: impl FnOnce() -> T) -> (T, Option<PyErr>) {
-    let outer = PENDING.take();
-    let answer = call();
-    (answer, PENDING.replace(outer))
+    guard: ForkGuard,
 }
 
 /// Which of the methods.
@@ -47,6 +36,7 @@ impl Callbacks {
             map: required(object, "map")?,
             unmap: required(object, "unmap")?,
             protect: method(object, "protect")?,
+            guard: ForkGuard::new().map_err(|errno| raise_open(OpenError::no_fork_guard(errno)))?,
         })
     }
 
@@ -65,11 +55,21 @@ impl Callbacks {
             Method::Unmap => &self.unmap,
             Method::Protect => self.protect.as_ref().unwrap_or(&self.map),
         };
-        Python::try_attach(|py| match callable.call1(py, arguments) {
-            Ok(returned) => accepted(returned.bind(py)),
-            Err(error) => Err(raised(py, error, keeps_errno).in_doubt()),
+        Python::try_attach(|py| {
+            let _inside = got(py, exit::enter(py)).ok_or_else(shutting_down)?;
+            self.refuse_in_child()?;
+            let result = match callable.call1(py, arguments) {
+                Ok(returned) => accepted(returned.bind(py)),
+                Err(error) => Err(raised(py, error, keeps_errno).in_doubt()),
+            };
+            self.refuse_in_child().and(result)
         })
-        .unwrap_or_else(|| Err(Refusal::io("the interpreter is shutting down")))
+        .unwrap_or_else(|| Err(shutting_down()))
+    }
+
+    /// In a child that a callback forked, nothing more is called: the VM is the parent's.
+    fn refuse_in_child(&self) -> Result<(), Refusal> {
+        if self.guard.is_child() { Err(Errno(libc::EPERM).into()) } else { Ok(()) }
     }
 
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -80,22 +80,15 @@ impl Callbacks {
 }
 
 fn raised(py: Python<'_>, error: PyErr, keeps_errno: bool) -> Refusal {
-    let Some(error) = keep_if_urgent(py, error) else {
+    let Some(error) = ordinary(py, error) else {
         return Refusal::io("a callback was interrupted");
     };
     let errno = keeps_errno.then(|| errno_of(py, &error)).flatten();
-    Refusal::new(Errno(errno.unwrap_or(libc::EIO)), error)
+    Refusal::new(Errno(errno.unwrap_or(libc::EIO)), Raised(error))
 }
 
-/// Keeps what is no `Exception` for later, the first of several; gives back what is.
-fn keep_if_urgent(py: Python<'_>, error: PyErr) -> Option<PyErr> {
-    if error.is_instance_of::<PyException>(py) {
-        return Some(error);
-    }
-    PENDING.with_borrow_mut(|pending| {
-        pending.get_or_insert(error);
-    });
-    None
+fn shutting_down() -> Refusal {
+    Refusal::io("the interpreter is shutting down")
 }
 
 fn accepted(answer: &Bound<'_, PyAny>) -> Result<(), Refusal> {
@@ -103,14 +96,15 @@ fn accepted(answer: &Bound<'_, PyAny>) -> Result<(), Refusal> {
     if answer.is_none() || (zero && answer.extract::<i64>().is_ok_and(|number| number == 0)) {
         return Ok(());
     }
-    let shown = answer.repr().map_or_else(|_| "a value without repr".to_owned(), |repr| repr.to_string());
+    let repr = got(answer.py(), answer.repr());
+    let shown = repr.map_or_else(|| "a value without repr".to_owned(), |repr| repr.to_string());
     Err(Refusal::io(format!("a callback returned {shown}, where None or 0 means done")))
 }
 
 /// The errno of an `OSError`, if it has one that a caller could act on.
 pub(crate) fn errno_of(py: Python<'_>, error: &PyErr) -> Option<i32> {
     let os_error = error.value(py).cast::<PyOSError>().ok()?;
-    let errno: i32 = os_error.getattr("errno").ok()?.extract().ok()?;
+    let errno: i32 = got(py, os_error.getattr("errno"))?.extract().ok()?;
     (1..4096).contains(&errno).then_some(errno)
 }
 

@@ -1,5 +1,6 @@
 //! Arguments that Python programs write in more than one way.
 
+use crate::exit;
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
@@ -15,6 +16,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Fd {
         if object.is_instance_of::<PyInt>() {
             return number(object).map(Self);
         }
+        let _inside = exit::enter(object.py())?;
         let fileno = object.getattr("fileno").map_err(|error| {
             if !error.is_instance_of::<PyAttributeError>(object.py()) {
                 return error;

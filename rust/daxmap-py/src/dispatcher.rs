@@ -2,6 +2,9 @@
 
 use crate::callbacks::errno_of;
 use crate::convert::Fd;
+use crate::error::Raised;
+use crate::exit;
+use crate::interrupt::raised_after;
 use crate::logging::log_exception;
 use crate::mapper::DaxMapper;
 use crate::message::{bytes, read};
@@ -74,10 +77,10 @@ impl Dispatcher {
     }
 
     fn handle<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        match read(request)? {
-            Some((header, body)) => Call { py: request.py(), dispatcher: self, header: &header }.reply(&body),
-            None => Ok(None),
-        }
+        let Some((header, body)) = read(request)? else { return Ok(None) };
+        let py = request.py();
+        let _inside = exit::enter(py)?;
+        raised_after(|| Call { py, dispatcher: self, header: &header }.reply(&body))
     }
 
     fn negotiate<'py>(
@@ -275,11 +278,12 @@ impl<'py> Call<'_, 'py> {
             return NotDone::Interrupted(error);
         }
         if let Some(errno) = errno_of(self.py, &error) {
-            self.dispatcher.warnings.warn(format_args!("{by}: {error}"));
+            self.dispatcher.warnings.warn(format_args!("{by}: {}", Raised(error)));
             return NotDone::Refused(Errno(errno));
         }
-        if let Some(text) = self.dispatcher.warnings.admit(format_args!("{by} failed")) {
-            log_exception(self.py, &text, &error);
+        let error = Raised(error);
+        if let Some(text) = self.dispatcher.warnings.admit(format_args!("{by} failed: {error}")) {
+            log_exception(self.py, &text, &error.0);
         }
         NotDone::Refused(Errno(libc::EIO))
     }

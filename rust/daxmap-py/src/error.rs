@@ -1,9 +1,12 @@
 //! The one place where a core error becomes a Python exception.
 
+use crate::exit;
+use crate::interrupt::got;
 use daxmap_core::{Error, OpenError};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use std::error::Error as _;
+use std::fmt;
 
 /// `OSError(errno, message)`: Python picks the subclass, `FileExistsError` and the like, by the errno.
 ///
@@ -12,8 +15,8 @@ use std::error::Error as _;
 /// If an exception of the VMM's own code lies behind it, that is its `__cause__`.
 pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
     let raised = PyOSError::new_err((error.errno().0, error.to_string()));
-    if let Some(cause) = error.source().and_then(|source| source.downcast_ref::<PyErr>()) {
-        raised.set_cause(py, Some(cause.clone_ref(py)));
+    if let Some(cause) = error.source().and_then(|source| source.downcast_ref::<Raised>()) {
+        raised.set_cause(py, Some(cause.0.clone_ref(py)));
     }
     raised
 }
@@ -25,3 +28,24 @@ pub(crate) fn raise_open(error: OpenError) -> PyErr {
         _ => PyValueError::new_err(error.to_string()),
     }
 }
+
+/// An exception of the VMM's own code, as what lies behind an error of the core. Its text, which that code may make, is
+/// made when it is wanted.
+#[derive(Debug)]
+pub(crate) struct Raised(pub(crate) PyErr);
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = Python::try_attach(|py| {
+            let value = self.0.value(py);
+            let kind = value.get_type();
+            let kind = got(py, kind.qualname())?.to_string_lossy().into_owned();
+            let text = got(py, exit::enter(py).and_then(|_inside| value.str()));
+            let text = text.as_ref().map_or("<exception str() failed>".into(), |text| text.to_string_lossy());
+            Some(format!("{kind}: {text}"))
+        });
+        f.write_str(text.flatten().as_deref().unwrap_or("an exception"))
+    }
+}
+
+impl std::error::Error for Raised {}

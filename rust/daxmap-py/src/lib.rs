@@ -8,7 +8,9 @@ mod callbacks;
 mod convert;
 mod dispatcher;
 mod error;
+mod exit;
 mod hypervisor;
+mod interrupt;
 mod logging;
 mod mapper;
 mod message;
@@ -24,6 +26,8 @@ mod _core {
     use crate::backend::{HostWindowBackend, HvfBackend, HypervisorBackend, KvmBackend};
     #[pymodule_export]
     use crate::dispatcher::Dispatcher;
+    #[pymodule_export]
+    use crate::exit::{refuse_other_threads, threads_inside};
     #[pymodule_export]
     use crate::mapper::DaxMapper;
     #[pymodule_export]

@@ -3,15 +3,20 @@
 //! A crate for this exists (pyo3-log), but it keeps levels of its own that a later `setLevel` doesn't reach, and it
 //! panics once the interpreter shuts down.
 
-use daxmap_core::LOG_TARGET;
+use crate::exit;
+use crate::interrupt::{got, ordinary};
+use daxmap_core::{LOG_TARGET, printable_lines};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 
 const DEBUG: i32 = 10;
 const WARNING: i32 = 30;
 const ERROR: i32 = 40;
+
+/// How many frames of a traceback are logged.
+const INNERMOST: i32 = 20;
 
 static TARGET: PyOnceLock<Target> = PyOnceLock::new();
 
@@ -55,20 +60,35 @@ pub(crate) fn refresh_level(py: Python<'_>) {
 
 #[cold]
 fn asked(py: Python<'_>, target: &Target) -> LevelFilter {
-    let answer = target.logger.call_method1(py, "isEnabledFor", (&target.debug,));
-    let enabled = answer.and_then(|answer| answer.is_truthy(py)).unwrap_or(false);
-    if enabled { LevelFilter::Debug } else { LevelFilter::Warn }
+    let answer = exit::enter(py).and_then(|_inside| {
+        let answer = target.logger.call_method1(py, "isEnabledFor", (&target.debug,))?;
+        answer.is_truthy(py)
+    });
+    if got(py, answer) == Some(true) { LevelFilter::Debug } else { LevelFilter::Warn }
 }
 
-/// Logs an exception that the VMM's own code raised, with its traceback.
+/// Logs an exception that the VMM's own code raised, with the end of its traceback. The text is made here, since
+/// `logging` would put in whatever the exception says, a guest's bytes too, without bound.
 pub(crate) fn log_exception(py: Python<'_>, text: &str, error: &PyErr) {
-    let Some(target) = TARGET.get(py) else { return };
-    let keywords = PyDict::new(py);
+    let lines = got(py, traceback(py, error)).unwrap_or_default();
+    log_text(py, ERROR, &format!("{text}{}", printable_lines(&lines)));
+}
+
+fn traceback(py: Python<'_>, error: &PyErr) -> PyResult<String> {
+    let _inside = exit::enter(py)?;
+    let limit = PyDict::new(py);
+    limit.set_item("limit", -INNERMOST)?;
     // All three: before Python 3.12 the exception itself is not given its traceback.
-    let result = keywords
-        .set_item("exc_info", (error.get_type(py), error.value(py), error.traceback(py)))
-        .and_then(|()| target.logger.call_method(py, "log", (ERROR, text), Some(&keywords)));
-    if let Err(error) = result {
+    let exception = (error.get_type(py), error.value(py), error.traceback(py));
+    let lines = py.import("traceback")?.call_method("format_exception", exception, Some(&limit))?;
+    Ok(PyString::new(py, "").call_method1("join", (lines,))?.cast::<PyString>()?.to_string_lossy().into_owned())
+}
+
+/// Hands a record to the logger. A handler's exception harms no call, but one that is to end the program ends the call.
+fn log_text(py: Python<'_>, level: i32, text: &str) {
+    let Some(target) = TARGET.get(py) else { return };
+    let logged = exit::enter(py).and_then(|_inside| target.logger.call_method1(py, "log", (level, text)));
+    if let Some(error) = logged.err().and_then(|error| ordinary(py, error)) {
         error.write_unraisable(py, Some(target.logger.bind(py)));
     }
 }
@@ -87,12 +107,9 @@ impl Log for Bridge {
         let level = if record.level() <= Level::Warn { WARNING } else { DEBUG };
         // None while the interpreter shuts down: there is nobody left to read it.
         let _ = Python::try_attach(|py| {
-            let Some(target) = TARGET.get(py) else { return };
             // A record may be written while an exception is on its way, from a destructor say.
             let pending = PyErr::take(py);
-            if let Err(error) = target.logger.call_method1(py, "log", (level, record.args().to_string())) {
-                error.write_unraisable(py, Some(target.logger.bind(py)));
-            }
+            log_text(py, level, &record.args().to_string());
             if let Some(pending) = pending {
                 pending.restore(py);
             }

@@ -1,9 +1,11 @@
 //! `daxmap.DaxMapper`.
 
 use crate::backend::{AnyBackend, warn_of_resource};
-use crate::callbacks::{Callbacks, with_pending};
+use crate::callbacks::Callbacks;
 use crate::convert::Fd;
 use crate::error::{raise, raise_open};
+use crate::exit;
+use crate::interrupt::{raised_after, stops_waiting};
 use crate::logging::refresh_level;
 use crate::values::{DaxStats, MappingInfo, RemoveResult};
 use daxmap_core::{Error, FileOffset, GuestAddress, MapRequest, Mapper, Options, Overlap, WindowOffset};
@@ -17,8 +19,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[pyclass(frozen, weakref, module = "daxmap")]
 pub(crate) struct DaxMapper {
     mapper: Mapper,
-    /// Whether the backend calls Python at all.
-    calls_back: bool,
     /// The methods that the backend calls, for the garbage collector.
     callbacks: Mutex<Option<Arc<Callbacks>>>,
 }
@@ -30,24 +30,21 @@ impl DaxMapper {
     }
 
     /// Makes `call` with the interpreter released: the mapper's lock is only ever waited for without it. The outer error
-    /// is what a callback raised that is no answer, a `KeyboardInterrupt` say.
+    /// is no outcome of the call: a `KeyboardInterrupt`, say, that came up in a callback or in a handler of log records.
     pub(crate) fn call<T: Send>(
         &self,
         py: Python<'_>,
         call: impl Send + FnOnce(&Mapper) -> Result<T, Error>,
     ) -> PyResult<Result<T, Error>> {
-        refresh_level(py);
-        let call = || py.detach(|| call(&self.mapper));
-        let (answer, pending) = if self.calls_back { with_pending(call) } else { (call(), None) };
-        match pending {
-            Some(pending) => Err(pending),
-            None => Ok(answer),
-        }
+        raised_after(|| {
+            refresh_level(py);
+            Ok(py.detach(|| call(&self.mapper)))
+        })
     }
 
     /// The same, where any error is an exception.
     fn detached<T: Send>(&self, py: Python<'_>, call: impl Send + FnOnce(&Mapper) -> Result<T, Error>) -> PyResult<T> {
-        self.call(py, call)?.map_err(|error| raise(py, error))
+        self.call(py, call)?.or_else(|error| raised_after(|| Err(raise(py, error))))
     }
 
     /// Drains with a warning, if nobody did before.
@@ -56,9 +53,12 @@ impl DaxMapper {
             return;
         }
         warn_of_resource(c"DaxMapper dropped without drain_all()");
-        let ((), pending) = with_pending(|| py.detach(|| self.mapper.abandon()));
-        if let Some(pending) = pending {
-            pending.write_unraisable(py, None);
+        let abandoned = self.call(py, |mapper| {
+            mapper.abandon();
+            Ok(())
+        });
+        if let Err(error) = abandoned {
+            error.write_unraisable(py, None);
         }
     }
 }
@@ -78,12 +78,12 @@ impl DaxMapper {
         prefault: bool,
         name: String,
     ) -> PyResult<Self> {
-        let options = Options { readonly, max_mappings, prefault };
+        let options = Options { readonly, max_mappings, prefault, stop_waiting: Some(stops_waiting) };
         let callbacks = backend.callbacks();
         let open = || Mapper::new(GuestAddress(base), size, options, |window| backend.attach(window, readonly));
         let mapper = py.detach(open).map_err(raise_open)?;
         let mapper = mapper.named(name);
-        Ok(Self { mapper, calls_back: callbacks.is_some(), callbacks: Mutex::new(callbacks) })
+        Ok(Self { mapper, callbacks: Mutex::new(callbacks) })
     }
 
     /// All that the layout knows of a share, so that nothing of it is forgotten: its read-only switch least of all.
@@ -96,6 +96,7 @@ impl DaxMapper {
         max_mappings: Option<u64>,
         prefault: bool,
     ) -> PyResult<Self> {
+        let _inside = exit::enter(share.py())?;
         let of = |attribute: &str| {
             share.getattr(attribute).map_err(|error| {
                 let kind = share.get_type();
@@ -140,7 +141,10 @@ impl DaxMapper {
     }
 
     fn remove_mappings(&self, py: Python<'_>, mappings: &Bound<'_, PyAny>) -> PyResult<RemoveResult> {
-        let entries = mappings.try_iter()?.map(|entry| entry?.extract()).collect::<PyResult<Vec<(u64, u64)>>>()?;
+        let entries = {
+            let _inside = exit::enter(py)?;
+            mappings.try_iter()?.map(|entry| entry?.extract()).collect::<PyResult<Vec<(u64, u64)>>>()?
+        };
         let result = self.detached(py, |mapper| {
             let batch: Vec<_> = entries.iter().map(|(offset, length)| (WindowOffset(*offset), *length)).collect();
             mapper.remove_batch(&batch)
@@ -240,8 +244,12 @@ impl DaxMapper {
         slf
     }
 
+    /// A forked child that leaves the block, by `sys.exit` say, leaves its parent's mapper alone.
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        if self.mapper.in_forked_child() {
+            return Ok(());
+        }
         self.drain_all(py)
     }
 

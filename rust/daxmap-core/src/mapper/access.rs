@@ -28,7 +28,7 @@ impl Mapper {
             Err(Error::Closed) => return Ok(T::default()),
             gate => gate?,
         }
-        Ok(self.lock()?.as_ref().map(at).unwrap_or_default())
+        self.under_lock(|state| state.as_ref().map(at).unwrap_or_default())
     }
 
     /// Copies `length` bytes out of the window, from guest physical address `address`, both of any alignment. Pages are

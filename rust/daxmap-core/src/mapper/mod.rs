@@ -16,7 +16,7 @@ use crate::backend::Backend;
 use crate::book::Book;
 use crate::budget::Charge;
 use crate::error::{Error, OpenError, Result};
-use crate::limit::Warnings;
+use crate::records::{Warnings, report};
 use crate::stats::{Counters, Stats};
 use crate::sys::ForkGuard;
 use crate::window::Window;
@@ -33,6 +33,9 @@ pub struct Options {
     pub max_mappings: Option<u64>,
     /// Brings the pages of read-only mappings in when they are set up, where the backend can.
     pub prefault: bool,
+    /// Asked now and then by a call that waits for another thread's call of this mapper to end: whether to wait no
+    /// longer. The call has done nothing then, and fails with EINTR. It is asked with no lock of this mapper held.
+    pub stop_waiting: Option<fn() -> bool>,
 }
 
 /// The mappings of one share's DAX window. All methods may be called from many threads.
@@ -193,32 +196,43 @@ impl Mapper {
             return; // counters, log and their locks are the parent's
         }
         self.counters.failed(error.errno());
-        self.warnings.warn(format_args!("{name}: {error}"));
+        // A callback has the lock while it calls its own mapper, and no record is written under the lock.
+        if !matches!(error, Error::Reentered) {
+            self.warnings.warn(format_args!("{name}: {error}"));
+        }
     }
 
-    fn lock(&self) -> Result<lock::Guard<'_, Option<Open>>> {
-        self.open.acquire().ok_or(Error::Reentered)
+    /// Makes `call` under the lock. If a callback forked meanwhile, the child leaves everything as it is then.
+    fn under_lock<T>(&self, call: impl FnOnce(&mut Option<Open>) -> T) -> Result<T> {
+        let mut state = self.open.acquire(self.options.stop_waiting)?;
+        let result = call(&mut state);
+        if self.guard.is_child() {
+            std::mem::forget(state);
+            return Err(Error::Forked);
+        }
+        Ok(result)
     }
 
     /// Makes `call` under the lock, then logs what it noted.
     fn locked<T>(&self, call: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
-        let mut state = self.lock()?;
-        let Some(open) = state.as_mut() else { return Err(Error::Closed) };
-        let result = call(open);
-        let out_of_control = open.backend.is_out_of_control();
-        if open.notes.is_empty() && !out_of_control {
-            return result;
-        }
-        let mut notes = std::mem::take(&mut open.notes);
+        let (result, notes, out_of_control) = self.under_lock(|state| {
+            let Some(open) = state.as_mut() else { return (Err(Error::Closed), Vec::new(), false) };
+            let result = call(open);
+            let (mut notes, out_of_control) = (std::mem::take(&mut open.notes), open.backend.is_out_of_control());
+            if out_of_control {
+                notes.extend(self.close(state));
+            }
+            (result, notes, out_of_control)
+        })?;
         if out_of_control {
-            notes.extend(self.close(&mut state));
+            report(&notes);
+        } else {
+            self.warn_of(&notes);
         }
-        drop(state);
-        self.emit(notes);
         result
     }
 
-    fn emit(&self, notes: Vec<String>) {
+    fn warn_of(&self, notes: &[String]) {
         for note in notes {
             self.warnings.warn(format_args!("{note}"));
         }

@@ -2,10 +2,10 @@
 
 use super::setup::regular_file;
 use super::{Mapper, Open};
-use crate::LOG_TARGET;
 use crate::backend::{Change, Placement};
 use crate::book::Mapping;
 use crate::error::Result;
+use crate::records::LOG_TARGET;
 use crate::sys::FileId;
 use std::os::fd::RawFd;
 

@@ -1,11 +1,11 @@
 //! Removing mappings: exactly as they were set up, or by any range.
 
 use super::{Mapper, Open};
-use crate::LOG_TARGET;
 use crate::addr::{Span, WindowOffset};
 use crate::backend::Change;
 use crate::book::Mapping;
 use crate::error::{Error, Result};
+use crate::records::LOG_TARGET;
 use crate::stats::Departure;
 
 /// What became of each entry of a batch.

@@ -1,10 +1,10 @@
 //! Setting a mapping up: in a hole, in place of others, or as the upgrade of a read-only one.
 
 use super::{Mapper, Open};
-use crate::LOG_TARGET;
 use crate::addr::{FileOffset, Span, WindowOffset};
 use crate::backend::{Change, Placement};
 use crate::error::{Error, Result};
+use crate::records::LOG_TARGET;
 use crate::stats::Departure;
 use crate::sys::{FileId, Identified, identify};
 use std::os::fd::RawFd;

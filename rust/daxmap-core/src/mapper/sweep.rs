@@ -1,10 +1,10 @@
 //! Taking all mappings away: reset, drain, and the window that is out of control.
 
 use super::{Mapper, Open};
-use crate::LOG_TARGET;
 use crate::backend::Change;
 use crate::book::Mapping;
 use crate::error::{Error, Result};
+use crate::records::{LOG_TARGET, report};
 use crate::stats::Departure;
 use std::sync::atomic::Ordering;
 
@@ -30,16 +30,14 @@ impl Mapper {
     /// memory for the life of the process, and is logged and counted. Again, on a closed mapper, it does nothing.
     ///
     /// # Errors
-    /// EPERM in a forked child.
+    /// EPERM (forked child), EDEADLK (in a callback of this mapper), EINTR (told to wait no longer).
     pub fn drain_all(&self) -> Result<()> {
         match self.gate() {
             Err(Error::Closed) => return Ok(()),
             gate => gate?,
         }
-        let mut state = self.lock()?;
-        let notes = self.close(&mut state);
-        drop(state);
-        self.emit(notes);
+        let notes = self.under_lock(|state| self.close(state))?;
+        report(&notes);
         log::debug!(target: LOG_TARGET, "drained the window at {}", self.window.base());
         Ok(())
     }

@@ -15,12 +15,16 @@ extern "C" fn count_fork_in_child() {
 ///
 /// It sees `fork(3)` and what calls it, `os.fork` of Python too. A bare `clone(2)` goes unseen.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ForkGuard {
+pub struct ForkGuard {
     generation: u64,
 }
 
 impl ForkGuard {
-    pub(crate) fn new() -> Result<Self, Errno> {
+    /// Of this process.
+    ///
+    /// # Errors
+    /// That of `pthread_atfork(3)`: ENOMEM.
+    pub fn new() -> Result<Self, Errno> {
         static REGISTERED: OnceLock<i32> = OnceLock::new();
         let answer = *REGISTERED.get_or_init(|| {
             // SAFETY: the handler only adds to an atomic, which is safe in a forked child, and lives as long as the
@@ -31,7 +35,8 @@ impl ForkGuard {
     }
 
     /// Whether this is a fork of the process that made the guard.
-    pub(crate) fn is_child(self) -> bool {
+    #[must_use]
+    pub fn is_child(self) -> bool {
         GENERATION.load(Relaxed) != self.generation
     }
 }

@@ -29,7 +29,7 @@ pub use file::FileId;
 pub use file::lacks_access;
 pub(crate) use file::{Identified, duplicate, identify, is_read_write};
 pub(crate) use file_range::FileRange;
-pub(crate) use fork::ForkGuard;
+pub use fork::ForkGuard;
 pub(crate) use hvf::Framework;
 pub(crate) use mapped_file::length_of_mapped;
 pub use range::{HostRange, HostSlice};

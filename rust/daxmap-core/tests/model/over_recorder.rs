@@ -34,7 +34,7 @@ fn case() -> impl Strategy<Value = Case> {
     let options = (prop::bool::weighted(0.1), limit).prop_map(|(readonly, max_mappings)| Options {
         readonly,
         max_mappings,
-        prefault: false,
+        ..Options::default()
     });
     let steps = prop::collection::vec((steps(offsets, lengths, 4), plan), 1..40);
     (options, any::<bool>(), steps).prop_map(|(options, unmaps_many, steps)| Case { options, unmaps_many, steps })

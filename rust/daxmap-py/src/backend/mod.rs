@@ -8,6 +8,7 @@ pub(crate) use linux::{HostWindowBackend, KvmBackend};
 
 use crate::callbacks::Callbacks;
 use crate::error::raise_open;
+use crate::exit;
 use crate::hypervisor::PyHypervisor;
 use crate::own_backend::OwnBackend;
 use daxmap_core::{Backend, Claim, FRAMEWORK, OpenError, Stepwise, Window};
@@ -29,11 +30,13 @@ pub(crate) struct HypervisorBackend {
 impl HypervisorBackend {
     #[new]
     fn new(hypervisor: Bound<'_, PyAny>) -> PyResult<Self> {
+        let _inside = exit::enter(hypervisor.py())?;
         Callbacks::of(&hypervisor)?; // whoever forgot a method learns it here, not from a guest's request
         Ok(Self { hypervisor: hypervisor.unbind(), claim: Claim::default() })
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let _inside = exit::enter(py)?;
         Ok(format!("<HypervisorBackend of {}>", self.hypervisor.bind(py).repr()?))
     }
 
@@ -111,8 +114,9 @@ impl<'a, 'py> FromPyObject<'a, 'py> for AnyBackend {
         if let Ok(backend) = object.cast::<KvmBackend>() {
             return Ok(Self::Kvm(backend.to_owned().unbind()));
         }
+        let py = object.py();
+        let _inside = exit::enter(py)?;
         if let Ok(backend) = object.cast::<HypervisorBackend>() {
-            let py = object.py();
             let callbacks = Arc::new(Callbacks::of(backend.get().hypervisor.bind(py))?);
             let hypervisor = PyHypervisor::new(py, Arc::clone(&callbacks))?;
             return Ok(Self::Hypervisor(backend.to_owned().unbind(), callbacks, hypervisor));
@@ -129,7 +133,8 @@ pub(crate) fn warn_of_resource(text: &CStr) {
     // None while the interpreter shuts down: there is nobody left to warn.
     let _ = Python::try_attach(|py| {
         let pending = PyErr::take(py);
-        if let Err(error) = PyErr::warn(py, &py.get_type::<PyResourceWarning>(), text, 1) {
+        let warned = exit::enter(py).and_then(|_inside| PyErr::warn(py, &py.get_type::<PyResourceWarning>(), text, 1));
+        if let Err(error) = warned {
             error.write_unraisable(py, None); // the warning is an error in this program, and a destructor can't raise
         }
         if let Some(pending) = pending {

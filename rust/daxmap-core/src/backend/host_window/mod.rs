@@ -9,9 +9,9 @@ pub(super) use region::Region;
 pub(super) use window_backend::WindowBackend;
 
 use super::{Backend, Claim};
-use crate::LOG_TARGET;
 use crate::budget::Charge;
 use crate::error::{Error, OpenError, Result as MapperResult};
+use crate::records::LOG_TARGET;
 use crate::sys::{Errno, ForkGuard};
 use crate::window::Window;
 use std::fmt;
@@ -150,6 +150,9 @@ impl HostWindowBackend {
 
 impl fmt::Display for HostWindowBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.shared.guard.is_child() {
+            return f.write_str("of the process that forked this one"); // a thread of which may have the lock, for ever
+        }
         match &*self.shared.phase() {
             Phase::Fresh => f.write_str("without a mapper"),
             Phase::InUse => f.write_str("in use"),

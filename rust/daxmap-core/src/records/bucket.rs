@@ -1,17 +1,12 @@
 //! Keeps a guest from filling the VMM's disk with log records.
 
-use crate::LOG_TARGET;
+use super::{BURST, LOG_TARGET, printable};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Records let through at once.
-const BURST: u32 = 10;
-/// How often one more is let through after that.
+/// How often one record more is let through after the first [`BURST`].
 const REFILL: Duration = Duration::from_secs(1);
-
-/// The most characters of a log record.
-const MAX_RECORD: usize = 1000;
 
 /// A token bucket: [`BURST`] records, then one per [`REFILL`].
 #[derive(Debug)]
@@ -79,34 +74,9 @@ impl Default for Warnings {
     }
 }
 
-/// One line of bounded length. What a VMM's own code says may hold what a guest wrote, a file's name say.
-fn printable(text: &str) -> String {
-    let mut line = String::new();
-    let mut length = 0_usize;
-    for character in text.chars() {
-        // Whatever a terminal would act on, line ends and changes of direction too, as `Debug` writes it.
-        let plain = matches!(character, '\'' | '"' | '\\');
-        let shown: String = if plain { character.into() } else { character.escape_debug().collect() };
-        length = length.saturating_add(shown.chars().count());
-        if length > MAX_RECORD {
-            line.push('…');
-            break;
-        }
-        line.push_str(&shown);
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_guest_wrote_becomes_one_line_of_bounded_length() {
-        assert_eq!(printable("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
-        assert_eq!(printable(&"x".repeat(MAX_RECORD)).len(), MAX_RECORD);
-        assert_eq!(printable(&"x".repeat(MAX_RECORD + 1)).chars().count(), MAX_RECORD + 1);
-    }
 
     #[test]
     fn a_flood_is_cut_to_a_burst_and_then_a_trickle() {
