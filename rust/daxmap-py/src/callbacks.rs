@@ -1,6 +1,6 @@
 //! Calls into a VMM's own Python objects, and what their answers mean.
 
-use crate::error::{Raised, raise_open};
+use crate::error::{Raised, open_error};
 use crate::exit;
 use crate::interrupt::{got, ordinary};
 use daxmap_core::{Errno, ForkGuard, OpenError, Refusal};
@@ -36,7 +36,7 @@ impl Callbacks {
             map: required(object, "map")?,
             unmap: required(object, "unmap")?,
             protect: method(object, "protect")?,
-            guard: ForkGuard::new().map_err(|errno| raise_open(OpenError::no_fork_guard(errno)))?,
+            guard: ForkGuard::new().map_err(|errno| open_error(OpenError::no_fork_guard(errno)))?,
         })
     }
 

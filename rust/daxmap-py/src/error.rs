@@ -12,9 +12,9 @@ use std::fmt;
 ///
 /// The pair is passed whole, since pyo3's own conversion from `io::Error` leaves `errno` as None.
 ///
-/// If an exception of the VMM's own code lies behind it, that is its `__cause__`.
-pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
-    let raised = PyOSError::new_err((error.errno().0, error.to_string()));
+/// The text begins with `label`. If an exception of the VMM's own code lies behind it, that is its `__cause__`.
+pub(crate) fn os_error(py: Python<'_>, label: &str, error: Error) -> PyErr {
+    let raised = PyOSError::new_err((error.errno().0, format!("{label}{error}")));
     if let Some(cause) = error.source().and_then(|source| source.downcast_ref::<Raised>()) {
         raised.set_cause(py, Some(cause.0.clone_ref(py)));
     }
@@ -22,7 +22,7 @@ pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
 }
 
 /// A bad value is a `ValueError`, a host that refuses an `OSError`.
-pub(crate) fn raise_open(error: OpenError) -> PyErr {
+pub(crate) fn open_error(error: OpenError) -> PyErr {
     match error {
         OpenError::Refused { errno, .. } => PyOSError::new_err((errno.0, error.to_string())),
         _ => PyValueError::new_err(error.to_string()),

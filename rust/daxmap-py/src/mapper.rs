@@ -3,7 +3,7 @@
 use crate::backend::{AnyBackend, warn_of_resource};
 use crate::callbacks::Callbacks;
 use crate::convert::Fd;
-use crate::error::{raise, raise_open};
+use crate::error::{open_error, os_error};
 use crate::exit;
 use crate::interrupt::{raised_after, stops_waiting};
 use crate::logging::refresh_level;
@@ -44,7 +44,7 @@ impl DaxMapper {
 
     /// The same, where any error is an exception.
     fn detached<T: Send>(&self, py: Python<'_>, call: impl Send + FnOnce(&Mapper) -> Result<T, Error>) -> PyResult<T> {
-        self.call(py, call)?.or_else(|error| raised_after(|| Err(raise(py, error))))
+        self.call(py, call)?.or_else(|error| raised_after(|| Err(os_error(py, self.mapper.label(), error))))
     }
 
     /// Drains with a warning, if nobody did before.
@@ -81,7 +81,7 @@ impl DaxMapper {
         let options = Options { readonly, max_mappings, prefault, stop_waiting: Some(stops_waiting) };
         let callbacks = backend.callbacks();
         let open = || Mapper::new(GuestAddress(base), size, options, |window| backend.attach(window, readonly));
-        let mapper = py.detach(open).map_err(raise_open)?;
+        let mapper = py.detach(open).map_err(open_error)?;
         let mapper = mapper.named(name);
         Ok(Self { mapper, callbacks: Mutex::new(callbacks) })
     }

@@ -16,7 +16,7 @@ use crate::backend::Backend;
 use crate::book::Book;
 use crate::budget::Charge;
 use crate::error::{Error, OpenError, Result};
-use crate::records::{Warnings, report};
+use crate::records::{LOG_TARGET, Warnings, printable, report};
 use crate::stats::{Counters, Stats};
 use crate::sys::ForkGuard;
 use crate::window::Window;
@@ -42,8 +42,10 @@ pub struct Options {
 pub struct Mapper {
     window: Window,
     options: Options,
-    /// Of the share, for the log and for errors; may be empty.
+    /// Of the share; may be empty.
     name: String,
+    /// What log records and errors begin with, so that two shares' can be told apart: the name and a colon, or nothing.
+    label: String,
     host_address: Option<usize>,
     counters: Counters,
     guard: ForkGuard,
@@ -101,6 +103,7 @@ impl Mapper {
             window,
             options,
             name: String::new(),
+            label: String::new(),
             host_address,
             counters: Counters::new(),
             guard,
@@ -113,6 +116,7 @@ impl Mapper {
     /// The same mapper, with a name for the log: that of its share.
     #[must_use]
     pub fn named(mut self, name: String) -> Self {
+        self.label = if name.is_empty() { String::new() } else { format!("{}: ", printable(&name)) };
         self.name = name;
         self
     }
@@ -121,6 +125,12 @@ impl Mapper {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the text of an error is to begin with, as that of a log record does: the name and a colon, if it has a name.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// The window.
@@ -198,7 +208,7 @@ impl Mapper {
         self.counters.failed(error.errno());
         // A callback has the lock while it calls its own mapper, and no record is written under the lock.
         if !matches!(error, Error::Reentered) {
-            self.warnings.warn(format_args!("{name}: {error}"));
+            self.warnings.warn(format_args!("{}{name}: {error}", self.label));
         }
     }
 
@@ -225,16 +235,21 @@ impl Mapper {
             (result, notes, out_of_control)
         })?;
         if out_of_control {
-            report(&notes);
+            report(&self.label, &notes);
         } else {
             self.warn_of(&notes);
         }
         result
     }
 
+    /// Logs a success.
+    fn debug(&self, text: fmt::Arguments<'_>) {
+        log::debug!(target: LOG_TARGET, "{}{text}", self.label);
+    }
+
     fn warn_of(&self, notes: &[String]) {
         for note in notes {
-            self.warnings.warn(format_args!("{note}"));
+            self.warnings.warn(format_args!("{}{note}", self.label));
         }
     }
 }

@@ -5,7 +5,6 @@ use super::{Mapper, Open};
 use crate::backend::{Change, Placement};
 use crate::book::Mapping;
 use crate::error::Result;
-use crate::records::LOG_TARGET;
 use crate::sys::FileId;
 use std::os::fd::RawFd;
 
@@ -23,7 +22,7 @@ impl Mapper {
         self.attempt("refresh", || {
             let file = regular_file(fd)?;
             let refreshed = self.locked(|open| self.map_again(open, fd, file))?;
-            log::debug!(target: LOG_TARGET, "mapped file {}:{} again, {refreshed} mappings", file.dev, file.ino);
+            self.debug(format_args!("mapped file {}:{} again, {refreshed} mappings", file.dev, file.ino));
             Ok(refreshed)
         })
     }

@@ -5,7 +5,6 @@ use crate::addr::{Span, WindowOffset};
 use crate::backend::Change;
 use crate::book::Mapping;
 use crate::error::{Error, Result};
-use crate::records::LOG_TARGET;
 use crate::stats::Departure;
 
 /// What became of each entry of a batch.
@@ -42,7 +41,7 @@ impl Mapper {
     pub fn remove(&self, window_offset: WindowOffset, length: u64) -> Result<()> {
         self.attempt("remove_mapping", || {
             self.locked(|open| self.remove_exactly(open, window_offset, length))?;
-            log::debug!(target: LOG_TARGET, "removed [{window_offset}, +{length:#x})");
+            self.debug(format_args!("removed [{window_offset}, +{length:#x})"));
             Ok(())
         })
     }
@@ -58,7 +57,7 @@ impl Mapper {
         self.attempt("remove_range", || {
             let span = self.window.request(window_offset, length)?;
             self.locked(|open| self.clear(open, span, Departure::Removed))?;
-            log::debug!(target: LOG_TARGET, "removed all in {span}");
+            self.debug(format_args!("removed all in {span}"));
             Ok(())
         })
     }
@@ -83,7 +82,7 @@ impl Mapper {
                 self.count_failure("remove_mappings", error);
             }
             let removed = entries.len().saturating_sub(failed.len()) as u64;
-            log::debug!(target: LOG_TARGET, "removed {removed} of a batch of {}", entries.len());
+            self.debug(format_args!("removed {removed} of a batch of {}", entries.len()));
             Ok(BatchResult { removed, failed })
         })
     }
@@ -102,7 +101,7 @@ impl Mapper {
             for (_, error) in failed {
                 self.count_failure("remove_range", &error);
             }
-            log::debug!(target: LOG_TARGET, "removed all in {} ranges", entries.len());
+            self.debug(format_args!("removed all in {} ranges", entries.len()));
             first.map_or(Ok(()), |(_, error)| Err(error))
         })
     }

@@ -4,7 +4,6 @@ use super::{Mapper, Open};
 use crate::addr::{FileOffset, Span, WindowOffset};
 use crate::backend::{Change, Placement};
 use crate::error::{Error, Result};
-use crate::records::LOG_TARGET;
 use crate::stats::Departure;
 use crate::sys::{FileId, Identified, identify};
 use std::os::fd::RawFd;
@@ -62,13 +61,12 @@ impl Mapper {
             let prefault = self.options.prefault && !writable;
             let placement = Placement { span, fd, file, file_offset, writable, prefault };
             let done = self.locked(|open| self.show(open, placement, overlap))?;
-            log::debug!(
-                target: LOG_TARGET,
+            self.debug(format_args!(
                 "{done} {span}: {} of file {}:{} from {file_offset}",
                 if writable { "writable" } else { "read-only" },
                 file.dev,
                 file.ino
-            );
+            ));
             Ok(())
         })
     }

@@ -20,7 +20,7 @@ impl Mapper {
                 self.sweep(open);
                 Ok(())
             })?;
-            log::debug!(target: LOG_TARGET, "reset the window at {}", self.window.base());
+            self.debug(format_args!("reset the window at {}", self.window.base()));
             Ok(())
         })
     }
@@ -37,8 +37,8 @@ impl Mapper {
             gate => gate?,
         }
         let notes = self.under_lock(|state| self.close(state))?;
-        report(&notes);
-        log::debug!(target: LOG_TARGET, "drained the window at {}", self.window.base());
+        report(&self.label, &notes);
+        self.debug(format_args!("drained the window at {}", self.window.base()));
         Ok(())
     }
 
@@ -48,7 +48,11 @@ impl Mapper {
             return;
         }
         let (base, live) = (self.window.base(), self.live_mappings());
-        log::warn!(target: LOG_TARGET, "mapper at {base} dropped without drain_all(), with {live} live mappings");
+        log::warn!(
+            target: LOG_TARGET,
+            "{}mapper at {base} dropped without drain_all(), with {live} live mappings",
+            self.label
+        );
         // Fails in a forked child and in a callback alone: this is no child, and in a callback its caller has the mapper.
         let _ = self.drain_all();
     }

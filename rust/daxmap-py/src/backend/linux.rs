@@ -2,7 +2,7 @@
 
 use super::warn_of_resource;
 use crate::convert::Fd;
-use crate::error::{raise, raise_open};
+use crate::error::{open_error, os_error};
 use daxmap_core::{Backend, OpenError, Window};
 use pyo3::prelude::*;
 
@@ -14,11 +14,11 @@ pub(crate) struct HostWindowBackend(daxmap_core::HostWindowBackend);
 impl HostWindowBackend {
     #[new]
     fn new() -> PyResult<Self> {
-        daxmap_core::HostWindowBackend::new().map(Self).map_err(raise_open)
+        daxmap_core::HostWindowBackend::new().map(Self).map_err(open_error)
     }
 
     fn release(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.0.release()).map_err(|error| raise(py, error))
+        py.detach(|| self.0.release()).map_err(|error| os_error(py, "", error))
     }
 
     fn __repr__(&self) -> String {
@@ -48,7 +48,7 @@ pub(crate) struct KvmBackend(daxmap_core::KvmBackend);
 impl KvmBackend {
     #[new]
     fn new(vm_fd: Fd, slot: u32) -> PyResult<Self> {
-        daxmap_core::KvmBackend::new(vm_fd.0, slot).map(Self).map_err(raise_open)
+        daxmap_core::KvmBackend::new(vm_fd.0, slot).map(Self).map_err(open_error)
     }
 
     fn __repr__(&self) -> String {

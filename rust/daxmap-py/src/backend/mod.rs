@@ -7,7 +7,7 @@ mod linux;
 pub(crate) use linux::{HostWindowBackend, KvmBackend};
 
 use crate::callbacks::Callbacks;
-use crate::error::raise_open;
+use crate::error::open_error;
 use crate::exit;
 use crate::hypervisor::PyHypervisor;
 use crate::own_backend::OwnBackend;
@@ -54,7 +54,7 @@ impl HvfBackend {
     #[new]
     #[pyo3(signature = (*, framework = PathBuf::from(FRAMEWORK)))]
     fn new(framework: PathBuf) -> PyResult<Self> {
-        daxmap_core::HvfBackend::load(&framework).map(Self).map_err(raise_open)
+        daxmap_core::HvfBackend::load(&framework).map(Self).map_err(open_error)
     }
 
     #[allow(clippy::unused_self)]
