@@ -8,7 +8,7 @@ from pathlib import Path
 from daxmap.demo.machine import AccessRefusedError, Guest, GuestError
 
 _FILE_SIZE = 64 << 10
-_SLOT = 2 << 20  # a Linux guest hands out its window in ranges of 2 MiB
+_RANGE = 2 << 20  # a Linux guest hands out its window in ranges of 2 MiB
 _MARK = b"DAX!"
 
 
@@ -49,7 +49,7 @@ class Scene:
     @property
     def target_address(self) -> int:
         """Guest physical address of the target file: window offset 2 MiB."""
-        return self.guest.mapper.base + _SLOT
+        return self.guest.mapper.base + _RANGE
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _map(scene: Scene) -> str:
     with scene.source.open("rb") as file:
         mapper.setup_mapping(file, 0, 0, _FILE_SIZE, writable=False)
     with scene.target.open("r+b") as file:
-        mapper.setup_mapping(file, 0, _SLOT, _FILE_SIZE, writable=True)
+        mapper.setup_mapping(file, 0, _RANGE, _FILE_SIZE, writable=True)
     _check(len(mapper) == 2, f"{len(mapper)} mappings are live, not 2")  # noqa: PLR2004
     return (
         f"source.bin, {_FILE_SIZE} random bytes, is read-only at {scene.source_address:#x}; "
@@ -136,7 +136,7 @@ def _upgrade(scene: Scene) -> str:
 
 def _remove(scene: Scene) -> str:
     mapper = scene.guest.mapper
-    result = mapper.remove_mappings([(0, _FILE_SIZE), (_SLOT, _FILE_SIZE)])
+    result = mapper.remove_mappings([(0, _FILE_SIZE), (_RANGE, _FILE_SIZE)])
     _check(result.errno == 0, f"not all mappings went: {result.failed}")
     reason = _refusal(lambda: scene.guest.load(scene.source_address))
     return f"{result.removed} mappings removed; a load from {scene.source_address:#x} is refused ({reason})."

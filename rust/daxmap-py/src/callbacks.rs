@@ -1,4 +1,4 @@
-//! Calls into a VMM's own Python objects, and what their answers mean.
+//! Calls into a VMM's own Python objects, and what they return.
 
 use crate::error::{Raised, open_error};
 use crate::exit;
@@ -91,12 +91,12 @@ fn shutting_down() -> Refusal {
     Refusal::io("the interpreter is shutting down")
 }
 
-fn accepted(answer: &Bound<'_, PyAny>) -> Result<(), Refusal> {
-    let zero = answer.is_instance_of::<PyInt>() && !answer.is_instance_of::<PyBool>();
-    if answer.is_none() || (zero && answer.extract::<i64>().is_ok_and(|number| number == 0)) {
+fn accepted(returned: &Bound<'_, PyAny>) -> Result<(), Refusal> {
+    let zero = returned.is_instance_of::<PyInt>() && !returned.is_instance_of::<PyBool>();
+    if returned.is_none() || (zero && returned.extract::<i64>().is_ok_and(|number| number == 0)) {
         return Ok(());
     }
-    let repr = got(answer.py(), answer.repr());
+    let repr = got(returned.py(), returned.repr());
     let shown = repr.map_or_else(|| "a value without repr".to_owned(), |repr| repr.to_string());
     Err(Refusal::io(format!("a callback returned {shown}, where None or 0 means done")))
 }

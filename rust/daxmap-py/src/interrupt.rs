@@ -20,10 +20,10 @@ struct Kept(Option<PyErr>);
 /// thread has to raise stays that call's: a callback, or whoever handles a log record, may use a mapper too.
 pub(crate) fn raised_after<T>(call: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     let outer = CALL.replace(Some(Kept::default()));
-    let answer = call();
+    let result = call();
     match CALL.replace(outer) {
         Some(Kept(Some(error))) => Err(error),
-        _ => answer,
+        _ => result,
     }
 }
 
