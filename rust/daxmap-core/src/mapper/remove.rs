@@ -170,8 +170,7 @@ impl Mapper {
 
     /// Has `span` show nothing. Every mapping in it is tried; the first error is returned.
     pub(super) fn clear(&self, open: &mut Open, span: Span, departure: Departure) -> Result<()> {
-        let settled = open.backend.settle(span, &mut open.notes);
-        let mut cleared = settled.map_err(|cause| Error::UnmapRefused { span, cause });
+        let mut cleared = open.settle(span).map_err(|cause| Error::UnmapRefused { span, cause });
         let old = open.book.overlapping(span);
         if old.is_empty() {
             return cleared;
