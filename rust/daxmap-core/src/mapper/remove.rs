@@ -156,9 +156,17 @@ impl Mapper {
         let Some(hull) = run.hull else { return };
         if run.entries.len() > 1 && open.backend.changes_at_once() {
             let old = open.book.overlapping(hull);
-            let change = Change { span: hull, old: &old, new: None };
-            if old.is_empty() || self.change(open, &change, Some(Departure::Removed)).is_ok() {
+            if old.is_empty() {
                 return;
+            }
+            let change = Change { span: hull, old: &old, new: None };
+            match self.change(open, &change, Some(Departure::Removed)) {
+                Ok(()) => return,
+                Err(Error::UnmapRefused { .. } | Error::OverBudget { .. }) => {} // nothing has changed: one by one
+                Err(error) => {
+                    failed.extend(run.entries.into_iter().map(|(index, _)| (index, error.clone())));
+                    return;
+                }
             }
         }
         for (index, span) in run.entries {
@@ -177,7 +185,8 @@ impl Mapper {
         }
         if open.backend.changes_at_once() {
             let changed = self.change(open, &Change { span, old: &old, new: None }, Some(departure));
-            if changed.is_ok() || old.len() == 1 {
+            // Where nothing has changed, some of many may go all the same.
+            if old.len() == 1 || !matches!(changed, Err(Error::UnmapRefused { .. })) {
                 return cleared.and(changed);
             }
         }
