@@ -201,7 +201,7 @@ impl<G: Steps> Stepwise<G> {
     }
 
     /// The way back: takes away what was given, and gives back what was taken.
-    fn undo(&mut self, cause: Refusal, done: Done<G::Source>, notes: &mut Vec<String>) -> Failure {
+    fn undo(&mut self, cause: Refusal, change: &Change<'_>, done: Done<G::Source>, notes: &mut Vec<String>) -> Failure {
         let Done { taken, given, mut unknown, mut gone } = done;
         for span in given {
             match self.take(span, notes) {
@@ -220,8 +220,9 @@ impl<G: Steps> Stepwise<G> {
                 gone.push(span);
             }
         }
-        // What was given back may have settled it.
-        let new_is_unknown = unknown.iter().any(|span| self.unknown.iter().any(|view| view.span.overlaps(*span)));
+        // What was given back may have settled it. (A piece that is unknown belongs to a mapping that is gone.)
+        let new = change.new.map(|new| new.span).filter(|span| unknown.contains(span));
+        let new_is_unknown = new.is_some_and(|span| self.unknown.iter().any(|view| view.span.overlaps(span)));
         if gone.is_empty() && !new_is_unknown {
             Failure::Unchanged(cause)
         } else {
@@ -276,7 +277,7 @@ impl<G: Steps> Backend for Stepwise<G> {
                 Err(Failed { cause, unknown }) => {
                     self.free_all(wanted, notes);
                     done.gone.extend(unknown.then_some(old.span));
-                    return Err(self.undo(cause, done, notes));
+                    return Err(self.undo(cause, change, done, notes));
                 }
             }
         }
@@ -290,7 +291,7 @@ impl<G: Steps> Backend for Stepwise<G> {
             if let Err(Failed { cause, unknown }) = self.give(view, new.take(), notes) {
                 self.free_all(rest, notes);
                 done.unknown.extend(unknown.then_some(span));
-                return Err(self.undo(cause, done, notes));
+                return Err(self.undo(cause, change, done, notes));
             }
             done.given.push(span);
         }
