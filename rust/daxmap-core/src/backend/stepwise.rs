@@ -147,10 +147,15 @@ impl<G: Steps> Stepwise<G> {
             self.shown.insert(view.span.start().0, view);
             return Ok(());
         };
-        let unknown = cause.is_in_doubt() && self.guest.unmap(view.span).is_err();
+        if !cause.is_in_doubt() {
+            self.free(view, notes);
+            return Err(Failed { cause, unknown: false });
+        }
+        let unknown = self.guest.unmap(view.span).is_err();
         if unknown {
             self.unknown.push(view);
         } else {
+            self.settled(view.span, notes);
             self.free(view, notes);
         }
         Err(Failed { cause, unknown })
