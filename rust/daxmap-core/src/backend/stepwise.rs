@@ -305,18 +305,23 @@ impl<G: Steps> Backend for Stepwise<G> {
     }
 
     fn settle(&mut self, span: Span, notes: &mut Vec<String>) -> Result<(), Refusal> {
-        let unknown: Vec<Span> = self.unknown.iter().map(|view| view.span).filter(|view| view.overlaps(span)).collect();
         let mut settled = Ok(());
-        for span in unknown {
-            if !self.unknown.iter().any(|view| view.span == span) {
-                continue; // settled with another of the same range
+        let mut asked = 0; // how many need not be asked for, or were, in vain
+        while let Some(next) = self.unknown.get(asked).map(|view| view.span) {
+            if next.overlaps(span) {
+                match self.guest.unmap(next) {
+                    Ok(()) => {
+                        let stays = |view: &&View<G::Source>| !view.span.overlaps(next);
+                        asked = self.unknown.iter().take(asked).filter(stays).count();
+                        self.settled(next, notes); // what is left of others comes last, and is asked for in its turn
+                        continue;
+                    }
+                    Err(cause) => settled = settled.and(Err(cause)),
+                }
             }
-            match self.guest.unmap(span) {
-                Ok(()) => self.settled(span, notes),
-                Err(cause) => settled = settled.and(Err(cause)),
-            }
+            asked = asked.saturating_add(1);
         }
-        settled
+        if self.unknown.iter().any(|view| view.span.overlaps(span)) { settled } else { Ok(()) }
     }
 
     fn renew(&mut self, file: FileId) {
