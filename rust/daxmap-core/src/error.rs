@@ -91,8 +91,15 @@ pub enum Error {
         /// Who said no, and why.
         cause: Refusal,
     },
+    /// Part of the range was unknown before, and is so still: see [`Self::Unknown`].
+    Unsettled {
+        /// The range that was asked for.
+        span: Span,
+        /// Who said no, and why.
+        cause: Refusal,
+    },
     /// A mapping was refused, and so was its undoing: it is unknown whether the guest sees it. What it may see is kept,
-    /// and the next call that touches the range settles it, or fails for this reason once more.
+    /// and the next call that touches the range settles it.
     Unknown {
         /// The range.
         span: Span,
@@ -201,9 +208,10 @@ impl Error {
             | Self::OutsideFile { .. }
             | Self::LengthDiffers { .. } => libc::EINVAL,
             Self::ReadOnlyMapper => libc::EROFS,
-            Self::MapFailed { cause, .. } | Self::UnmapRefused { cause, .. } | Self::Unknown { cause, .. } => {
-                return cause.errno();
-            }
+            Self::MapFailed { cause, .. }
+            | Self::UnmapRefused { cause, .. }
+            | Self::Unknown { cause, .. }
+            | Self::Unsettled { cause, .. } => return cause.errno(),
             Self::BadDescriptor { errno, .. } | Self::CopyFailed { errno, .. } | Self::NotReleased { errno } => {
                 return *errno;
             }
@@ -248,7 +256,7 @@ impl fmt::Display for Error {
             Self::Overlap { asked, live } => write!(f, "range {asked} overlaps the live mapping {live}"),
             Self::OverBudget { limit, unit } => write!(f, "the budget of {limit} {unit} is used up"),
             Self::MapFailed { span, cause } => write!(f, "mapping range {span}: {cause}"),
-            Self::Unknown { span, cause } => {
+            Self::Unknown { span, cause } | Self::Unsettled { span, cause } => {
                 write!(f, "it is unknown what the guest sees in range {span}: {cause}")
             }
             Self::Lost { span, cause } => {
@@ -289,6 +297,7 @@ impl std::error::Error for Error {
             Self::MapFailed { cause, .. }
             | Self::UnmapRefused { cause, .. }
             | Self::Unknown { cause, .. }
+            | Self::Unsettled { cause, .. }
             | Self::Lost { cause, .. }
             | Self::OutOfControl { cause, .. } => cause.source(),
             _ => None,

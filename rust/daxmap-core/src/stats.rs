@@ -94,6 +94,13 @@ impl Counters {
         self.peak_mappings.fetch_max(live, Relaxed);
     }
 
+    /// Counts a mapping that was never live, but that the guest may see: as set up, and as lost.
+    pub(crate) fn lost_at_once(&self, bytes: u64) {
+        self.setup_count.fetch_add(1, Relaxed);
+        self.setup_bytes.fetch_add(bytes, Relaxed);
+        self.lost_count.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn upgraded(&self) {
         self.upgrade_count.fetch_add(1, Relaxed);
     }

@@ -1,8 +1,9 @@
 //! A hypervisor of one's own, as CONTRIBUTING.md shows it.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, missing_docs)]
 
 use daxmap_core::{
-    Access, FileOffset, GuestAddress, HostRange, Hypervisor, HypervisorBackend, Mapper, Options, Refusal, WindowOffset,
+    Access, FileOffset, GuestAddress, HostSlice, Hypervisor, HypervisorBackend, MapRequest, Mapper, Options, Overlap,
+    Refusal, WindowOffset,
 };
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -23,7 +24,7 @@ impl SoftMemory {
 }
 
 impl Hypervisor for SoftMemory {
-    fn map(&mut self, memory: &HostRange, guest: GuestAddress, access: Access) -> Result<(), Refusal> {
+    fn map(&mut self, memory: HostSlice<'_>, guest: GuestAddress, access: Access) -> Result<(), Refusal> {
         self.with(|ranges| ranges.insert(guest.0, (memory.start(), access)));
         Ok(())
     }
@@ -48,14 +49,19 @@ fn is_asked_for_one_step_at_a_time() {
     std::fs::remove_file(path).unwrap();
     file.write_all(b"DAX!").unwrap();
     let memory = SoftMemory::default();
-    let shown = || memory.with(|ranges| ranges.get(&BASE.0).copied());
+    let shown_at = |offset| memory.with(|ranges| ranges.get(&(BASE.0 + offset)).copied());
+    let shown = || shown_at(0);
 
     let mapper = Mapper::new(BASE, 2 << 20, Options::default(), |window| {
-        Ok(Box::new(HypervisorBackend::new(memory.clone(), window, false)))
+        Ok(Box::new(HypervisorBackend::over(memory.clone(), window, false)))
     })
     .unwrap();
     let page = mapper.page_size();
-    let set_up = |writable| mapper.setup(file.as_raw_fd(), FileOffset(0), WindowOffset(0), page, writable);
+    let (file_offset, window_offset) = (FileOffset(0), WindowOffset(0));
+    let set_up = |writable| {
+        let request = MapRequest { file_offset, window_offset, length: page, writable };
+        mapper.setup(file.as_raw_fd(), &request, Overlap::Refuse)
+    };
 
     set_up(false).unwrap();
     let (address, access) = shown().unwrap();
@@ -66,9 +72,17 @@ fn is_asked_for_one_step_at_a_time() {
     mapper.remove(WindowOffset(0), page).unwrap();
     assert_eq!(shown(), None);
 
+    let three_pages = MapRequest { file_offset, window_offset, length: 3 * page, writable: true };
+    mapper.setup(file.as_raw_fd(), &three_pages, Overlap::Refuse).unwrap();
+    let (address, access) = shown().unwrap();
+    mapper.remove_range(WindowOffset(page), page).unwrap();
+    let last = (address + usize::try_from(2 * page).unwrap(), access);
+    assert_eq!((shown(), shown_at(page), shown_at(2 * page)), (Some((address, access)), None, Some(last)), "a cut");
+    mapper.remove_all().unwrap();
+
     set_up(true).unwrap();
     memory.with(BTreeMap::clear);
-    assert_eq!(mapper.remove(WindowOffset(0), page).unwrap_err().errno(), libc::EIO, "the refusal is passed on");
+    assert_eq!(mapper.remove(WindowOffset(0), page).unwrap_err().errno().0, libc::EIO, "the refusal is passed on");
     mapper.drain_all().unwrap();
     assert_eq!(mapper.stats().leaked_count, 1);
 }

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, missing_docs)]
 
 use daxmap_core::{
-    Backend, Errno, Failure, FileOffset, GuestAddress, HostWindow, Mapper, Mapping, Options, Placement, Refusal, Span,
-    Window, WindowOffset, page_size,
+    Backend, Change, Charge, Errno, Failure, FileOffset, GuestAddress, HostWindowBackend, MapRequest, Mapper, Options,
+    Overlap, Window, WindowOffset, page_size,
 };
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -51,34 +51,14 @@ impl Witnessed {
 }
 
 impl Backend for Witnessed {
-    fn host_address(&self) -> Option<usize> {
-        None
-    }
-
-    fn vmas_of_window(&self) -> u64 {
-        0
-    }
-
-    fn vmas_per_mapping(&self) -> u64 {
-        0
-    }
-
-    fn unmaps_many(&self) -> bool {
+    fn changes_at_once(&self) -> bool {
         true
     }
 
-    fn map(&mut self, _placement: &Placement) -> Result<(), Failure> {
-        self.called().shown.fetch_add(1, SeqCst);
-        Ok(())
-    }
-
-    fn upgrade(&mut self, _placement: &Placement) -> Result<(), Failure> {
-        self.called();
-        Ok(())
-    }
-
-    fn unmap(&mut self, _span: Span, mappings: &[Mapping]) -> Result<(), Failure> {
-        self.called().shown.fetch_sub(mappings.len() as u64, SeqCst);
+    fn change(&mut self, change: &Change<'_>, _notes: &mut Vec<String>) -> Result<(), Failure> {
+        let shown = &self.called().shown;
+        shown.fetch_add(u64::from(change.new.is_some()), SeqCst);
+        shown.fetch_sub(change.old.len() as u64, SeqCst); // no mapping is cut here
         Ok(())
     }
 
@@ -92,9 +72,9 @@ impl Backend for Witnessed {
         Ok(())
     }
 
-    fn close(self: Box<Self>) -> Result<(), Refusal> {
+    fn close(self: Box<Self>, _charge: Charge, _notes: &mut Vec<String>) -> bool {
         self.called().closed.store(true, SeqCst);
-        Ok(())
+        true
     }
 }
 
@@ -110,12 +90,17 @@ fn this_program() -> File {
 }
 
 fn errno(answer: daxmap_core::Result<()>) -> i32 {
-    answer.map_or_else(|error| error.errno(), |()| 0)
+    answer.map_or_else(|error| error.errno().0, |()| 0)
+}
+
+fn request(page: u64, pages: u64) -> MapRequest {
+    let offset = page % PAGES * page_size();
+    let length = pages * page_size();
+    MapRequest { file_offset: FileOffset(offset), window_offset: WindowOffset(offset), length, writable: false }
 }
 
 fn set_up(mapper: &Mapper, file: &File, page: u64) -> i32 {
-    let offset = page % PAGES * page_size();
-    errno(mapper.setup(file.as_raw_fd(), FileOffset(offset), WindowOffset(offset), page_size(), false))
+    errno(mapper.setup(file.as_raw_fd(), &request(page, 1), Overlap::Refuse))
 }
 
 /// Repeats a call until the mapper is closed, and counts its successes. It may fail with `allowed` in the meantime.
@@ -168,7 +153,7 @@ fn each_call_beside_a_drain_is_swept_or_refused() {
 #[test]
 fn all_calls_at_once_leave_a_book_that_is_true() {
     let file = this_program();
-    let window = HostWindow::new().unwrap();
+    let window = HostWindowBackend::new().unwrap();
     let mapper = Mapper::new(BASE, PAGES * page_size(), Options::default(), |of: &Window| window.attach(of)).unwrap();
     let whole: Vec<_> = (0..PAGES).map(|page| (WindowOffset(page * page_size()), page_size())).collect();
     thread::scope(|scope| {
@@ -176,15 +161,23 @@ fn all_calls_at_once_leave_a_book_that_is_true() {
             let (mapper, file) = (&mapper, &file);
             scope.spawn(move || (0..5000).for_each(|number| _ = set_up(mapper, file, first + 7 * number)));
         }
+        scope.spawn(|| {
+            for number in 0..1000 {
+                let over = request(5 * number % (PAGES - 4), 4);
+                mapper.setup(file.as_raw_fd(), &over, Overlap::Replace).unwrap();
+                mapper.remove_range(WindowOffset(over.window_offset.0 + page_size()), page_size()).unwrap();
+                mapper.refresh(file.as_raw_fd()).unwrap();
+            }
+        });
         scope.spawn(|| (0..300).for_each(|_| _ = mapper.remove_batch(&whole).unwrap()));
         scope.spawn(|| (0..100).for_each(|_| mapper.reset().unwrap()));
         scope.spawn(|| {
             for _ in 0..2000 {
                 if let Err(error) = mapper.read(BASE, page_size()) {
-                    assert_eq!(error.errno(), libc::EFAULT);
+                    assert_eq!(error.errno().0, libc::EFAULT);
                 }
                 let error = mapper.write(BASE, b"no").unwrap_err();
-                assert!([libc::EFAULT, libc::EACCES].contains(&error.errno()));
+                assert!([libc::EFAULT, libc::EACCES].contains(&error.errno().0));
                 assert!(window.release().is_err(), "its mapper is not drained");
             }
         });
@@ -197,7 +190,8 @@ fn all_calls_at_once_leave_a_book_that_is_true() {
         });
     });
     let stats = mapper.stats();
-    assert_eq!(stats.setup_count, stats.remove_count + stats.swept_count + stats.live_mappings);
+    let departed = stats.remove_count + stats.replaced_count + stats.swept_count;
+    assert_eq!(stats.setup_count + stats.split_count, departed + stats.live_mappings);
     assert_eq!(mapper.mappings().unwrap().len() as u64, stats.live_mappings);
     mapper.drain_all().unwrap();
     window.release().unwrap();
@@ -215,6 +209,9 @@ fn every_call_from_a_callback_of_its_own_mapper_is_refused() {
         let results = [
             mapper.remove(WindowOffset(0), page_size()),
             mapper.remove_batch(&whole).map(drop),
+            mapper.remove_range(WindowOffset(0), page_size()),
+            mapper.remove_ranges(&whole),
+            mapper.refresh(this_program().as_raw_fd()).map(drop),
             mapper.reset(),
             mapper.drain_all(),
             mapper.read(BASE, 1).map(drop),
@@ -222,7 +219,7 @@ fn every_call_from_a_callback_of_its_own_mapper_is_refused() {
             mapper.mappings().map(drop),
             mapper.lookup(WindowOffset(0)).map(drop),
         ];
-        let errnos = results.map(|result| result.unwrap_err().errno());
+        let errnos = results.map(|result| result.unwrap_err().errno().0);
         assert!(!mapper.is_closed());
         let _ = mapper.stats();
         kept.lock().unwrap().push((set_up(&mapper, &this_program(), 1), errnos));
@@ -236,7 +233,7 @@ fn every_call_from_a_callback_of_its_own_mapper_is_refused() {
     mapper.drain_all().unwrap();
     let answers = answers.lock().unwrap();
     assert!(answers.len() > 5, "{answers:?}");
-    assert!(answers.iter().all(|answer| *answer == (libc::EDEADLK, [libc::EDEADLK; 8])), "{answers:?}");
+    assert!(answers.iter().all(|answer| *answer == (libc::EDEADLK, [libc::EDEADLK; 11])), "{answers:?}");
 }
 
 #[test]

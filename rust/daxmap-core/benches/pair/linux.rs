@@ -1,6 +1,9 @@
 //! Host windows: pairs in gaps, and setups against a book that is searched from end to end.
 
-use daxmap_core::{FileId, FileOffset, GuestAddress, HostWindow, Mapper, Mapping, Options, Span, WindowOffset};
+use daxmap_core::{
+    DAX_RANGE, FileId, FileOffset, GuestAddress, HostWindowBackend, MapRequest, Mapper, Mapping, Options, Overlap,
+    Span, WindowOffset,
+};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
@@ -8,7 +11,6 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
-const SLOT: u64 = 2 << 20;
 const PAGE: u64 = 4096;
 const WINDOW: u64 = 8 << 30;
 const ROUNDS: u32 = 400;
@@ -16,27 +18,31 @@ const LIVE: u64 = 1000;
 const MANY: u64 = 10_000;
 
 pub(super) fn main() {
-    let file = file_of_one_slot();
+    let file = file_of_one_range();
     pairs_in_gaps(&file);
     setups_against_a_full_scan(&file);
 }
 
-/// Slots with holes on both sides, past `first`.
+/// Ranges with holes on both sides, past `first`.
 fn gaps(first: u64) -> Vec<u64> {
-    (0..200).map(|index| (first + 1 + 2 * index) * SLOT).collect()
+    (0..200).map(|index| (first + 1 + 2 * index) * DAX_RANGE).collect()
 }
 
 fn pairs_in_gaps(file: &File) {
-    let slots = gaps(2 * LIVE);
-    let live = (0..LIVE).map(|index| (2 * index * SLOT, SLOT));
+    let ranges = gaps(2 * LIVE);
+    let live = (0..LIVE).map(|index| (2 * index * DAX_RANGE, DAX_RANGE));
     let (mapper, bare) = windows(file, live);
     rounds(
         "pair, gap",
-        || nanoseconds(&slots, |offset| set_up(&mapper, file, offset, SLOT).and_then(|()| remove(&mapper, offset))),
         || {
-            nanoseconds(&slots, |offset| {
-                bare.place(file, offset, SLOT);
-                bare.clear(offset, SLOT);
+            nanoseconds(&ranges, |offset| {
+                set_up(&mapper, file, offset, DAX_RANGE).and_then(|()| remove(&mapper, offset))
+            })
+        },
+        || {
+            nanoseconds(&ranges, |offset| {
+                bare.place(file, offset, DAX_RANGE);
+                bare.clear(offset, DAX_RANGE);
                 Some(())
             })
         },
@@ -46,7 +52,7 @@ fn pairs_in_gaps(file: &File) {
 
 /// The floor has the same book, and searches it from end to end for an overlap.
 fn setups_against_a_full_scan(file: &File) {
-    let slots = gaps(WINDOW / SLOT / 2);
+    let ranges = gaps(WINDOW / DAX_RANGE / 2);
     let live = (0..MANY).map(|index| (index * PAGE, PAGE));
     let (mapper, bare) = windows(file, live.clone());
     let mut book: HashMap<u64, Mapping> =
@@ -54,24 +60,24 @@ fn setups_against_a_full_scan(file: &File) {
     rounds(
         "setup, 10,000 live",
         || {
-            let time = nanoseconds(&slots, |offset| set_up(&mapper, file, offset, SLOT));
-            for offset in &slots {
+            let time = nanoseconds(&ranges, |offset| set_up(&mapper, file, offset, DAX_RANGE));
+            for offset in &ranges {
                 remove(&mapper, *offset).unwrap();
             }
             time
         },
         || {
-            let time = nanoseconds(&slots, |offset| {
-                let mapping = mapping(file, offset, SLOT);
+            let time = nanoseconds(&ranges, |offset| {
+                let mapping = mapping(file, offset, DAX_RANGE);
                 if book.values().any(|live| live.span.overlaps(mapping.span)) {
                     return None;
                 }
-                bare.place(file, offset, SLOT);
+                bare.place(file, offset, DAX_RANGE);
                 book.insert(offset, mapping);
                 Some(())
             });
-            for offset in &slots {
-                bare.clear(*offset, SLOT);
+            for offset in &ranges {
+                bare.clear(*offset, DAX_RANGE);
                 book.remove(offset);
             }
             time
@@ -104,11 +110,13 @@ fn nanoseconds(offsets: &[u64], mut call: impl FnMut(u64) -> Option<()>) -> f64 
 }
 
 fn set_up(mapper: &Mapper, file: &File, offset: u64, length: u64) -> Option<()> {
-    mapper.setup(file.as_raw_fd(), FileOffset(0), WindowOffset(offset), length, false).ok()
+    let (file_offset, window_offset) = (FileOffset(0), WindowOffset(offset));
+    let request = MapRequest { file_offset, window_offset, length, writable: false };
+    mapper.setup(file.as_raw_fd(), &request, Overlap::Refuse).ok()
 }
 
 fn remove(mapper: &Mapper, offset: u64) -> Option<()> {
-    mapper.remove(WindowOffset(offset), SLOT).ok()
+    mapper.remove(WindowOffset(offset), DAX_RANGE).ok()
 }
 
 fn mapping(file: &File, offset: u64, length: u64) -> Mapping {
@@ -124,7 +132,7 @@ fn mapping(file: &File, offset: u64, length: u64) -> Mapping {
 /// A mapper's window and a bare one, with the same mappings.
 fn windows(file: &File, live: impl Iterator<Item = (u64, u64)>) -> (Mapper, Bare) {
     let options = Options { max_mappings: Some(1 << 20), ..Options::default() };
-    let host = HostWindow::new().unwrap();
+    let host = HostWindowBackend::new().unwrap();
     let mapper = Mapper::new(GuestAddress(0), WINDOW, options, |window| host.attach(window)).unwrap();
     let bare = Bare::reserve();
     for (offset, length) in live {
@@ -134,11 +142,11 @@ fn windows(file: &File, live: impl Iterator<Item = (u64, u64)>) -> (Mapper, Bare
     (mapper, bare)
 }
 
-fn file_of_one_slot() -> File {
+fn file_of_one_range() -> File {
     let path = std::env::temp_dir().join(format!("daxmap-bench-{}", std::process::id()));
     let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
     std::fs::remove_file(path).unwrap();
-    file.write_all(&vec![1; SLOT as usize]).unwrap();
+    file.write_all(&vec![1; DAX_RANGE as usize]).unwrap();
     file
 }
 
@@ -152,9 +160,9 @@ impl Bare {
 
     fn reserve() -> Self {
         // SAFETY: without MAP_FIXED nothing is replaced.
-        let wider = unsafe { libc::mmap(std::ptr::null_mut(), (WINDOW + SLOT) as usize, 0, Self::HOLE, -1, 0) };
+        let wider = unsafe { libc::mmap(std::ptr::null_mut(), (WINDOW + DAX_RANGE) as usize, 0, Self::HOLE, -1, 0) };
         assert_ne!(wider, libc::MAP_FAILED);
-        Self { start: (wider as usize).next_multiple_of(SLOT as usize) }
+        Self { start: (wider as usize).next_multiple_of(DAX_RANGE as usize) }
     }
 
     fn place(&self, file: &File, offset: u64, length: u64) {

@@ -140,7 +140,7 @@ impl<H: Hypervisor> Steps for HypervisorSteps<H> {
 
     fn unprotect(&mut self, view: &View<HostMemory>) -> Result<(), Refusal> {
         let (guest, length) = (self.guest_address(view.span), view.span.length());
-        self.hypervisor.protect(guest, length, Access::new(view.writable)).unwrap_or(Ok(()))
+        self.hypervisor.protect(guest, length, Access::new(view.writable)).unwrap_or(Err(Errno(libc::EIO).into()))
     }
 
     fn close(&mut self, source: HostMemory) -> Result<(), Errno> {

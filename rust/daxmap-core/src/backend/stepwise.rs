@@ -164,10 +164,15 @@ impl<G: Steps> Stepwise<G> {
             self.shown.insert(view.span.start().0, view);
             return Ok(());
         };
-        let unknown = cause.is_in_doubt() && self.guest.unmap(view.span).is_err();
+        if !cause.is_in_doubt() {
+            self.free(view, notes);
+            return Err(Failed { cause, unknown: false });
+        }
+        let unknown = self.guest.unmap(view.span).is_err();
         if unknown {
             self.unknown.push(view);
         } else {
+            self.settled(view.span, notes);
             self.free(view, notes);
         }
         Err(Failed { cause, unknown })
@@ -238,7 +243,7 @@ impl<G: Steps> Stepwise<G> {
     }
 
     /// The way back: takes away what was given, and gives back what was taken.
-    fn undo(&mut self, cause: Refusal, done: Done<G::Source>, notes: &mut Vec<String>) -> Failure {
+    fn undo(&mut self, cause: Refusal, change: &Change<'_>, done: Done<G::Source>, notes: &mut Vec<String>) -> Failure {
         let Done { taken, given, mut unknown, mut gone } = done;
         for span in given {
             match self.take(span, notes) {
@@ -257,8 +262,9 @@ impl<G: Steps> Stepwise<G> {
                 gone.push(span);
             }
         }
-        // What was given back may have settled it.
-        let new_is_unknown = unknown.iter().any(|span| self.unknown.iter().any(|view| view.span.overlaps(*span)));
+        // What was given back may have settled it. (A piece that is unknown belongs to a mapping that is gone.)
+        let new = change.new.map(|new| new.span).filter(|span| unknown.contains(span));
+        let new_is_unknown = new.is_some_and(|span| self.unknown.iter().any(|view| view.span.overlaps(span)));
         if gone.is_empty() && !new_is_unknown {
             Failure::Unchanged(cause)
         } else {
@@ -313,7 +319,7 @@ impl<G: Steps> Backend for Stepwise<G> {
                 Err(Failed { cause, unknown }) => {
                     self.free_all(wanted, notes);
                     done.gone.extend(unknown.then_some(old.span));
-                    return Err(self.undo(cause, done, notes));
+                    return Err(self.undo(cause, change, done, notes));
                 }
             }
         }
@@ -327,7 +333,7 @@ impl<G: Steps> Backend for Stepwise<G> {
             if let Err(Failed { cause, unknown }) = self.give(view, new.take(), notes) {
                 self.free_all(rest, notes);
                 done.unknown.extend(unknown.then_some(span));
-                return Err(self.undo(cause, done, notes));
+                return Err(self.undo(cause, change, done, notes));
             }
             done.given.push(span);
         }
@@ -338,18 +344,23 @@ impl<G: Steps> Backend for Stepwise<G> {
     }
 
     fn settle(&mut self, span: Span, notes: &mut Vec<String>) -> Result<(), Refusal> {
-        let unknown: Vec<Span> = self.unknown.iter().map(|view| view.span).filter(|view| view.overlaps(span)).collect();
         let mut settled = Ok(());
-        for span in unknown {
-            if !self.unknown.iter().any(|view| view.span == span) {
-                continue; // settled with another of the same range
+        let mut asked = 0; // how many need not be asked for, or were, in vain
+        while let Some(next) = self.unknown.get(asked).map(|view| view.span) {
+            if next.overlaps(span) {
+                match self.guest.unmap(next) {
+                    Ok(()) => {
+                        let stays = |view: &&View<G::Source>| !view.span.overlaps(next);
+                        asked = self.unknown.iter().take(asked).filter(stays).count();
+                        self.settled(next, notes); // what is left of others comes last, and is asked for in its turn
+                        continue;
+                    }
+                    Err(cause) => settled = settled.and(Err(cause)),
+                }
             }
-            match self.guest.unmap(span) {
-                Ok(()) => self.settled(span, notes),
-                Err(cause) => settled = settled.and(Err(cause)),
-            }
+            asked = asked.saturating_add(1);
         }
-        settled
+        if self.unknown.iter().any(|view| view.span.overlaps(span)) { settled } else { Ok(()) }
     }
 
     fn renew(&mut self, file: FileId) {

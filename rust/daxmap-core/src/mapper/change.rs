@@ -39,9 +39,7 @@ impl Mapper {
                     self.take_out(open, range, change.old, Departure::Lost);
                 }
                 if new_is_unknown {
-                    // The guest may see it: it counts as set up, and as lost at once.
-                    self.counters.set_up(span.length());
-                    self.counters.departed(Departure::Lost, 1, span.length());
+                    self.counters.lost_at_once(span.length());
                 }
                 if change.old.is_empty() { Error::Unknown { span, cause } } else { Error::Lost { span, cause } }
             }

@@ -11,12 +11,13 @@ mod sweep;
 pub use remove::BatchResult;
 pub use setup::{MapRequest, Overlap};
 
-use crate::addr::GuestAddress;
+use crate::addr::{GuestAddress, Span};
 use crate::backend::Backend;
 use crate::book::Book;
 use crate::budget::Charge;
 use crate::error::{Error, OpenError, Result};
 use crate::records::{LOG_TARGET, Warnings, printable, report};
+use crate::refusal::Refusal;
 use crate::stats::{Counters, Stats};
 use crate::sys::ForkGuard;
 use crate::window::Window;
@@ -258,6 +259,16 @@ impl Open {
     /// What the mappings limit and the budget count: what is in the book, and what the backend has not settled.
     fn entries(&self) -> u64 {
         (self.book.len() as u64).saturating_add(self.backend.unsettled())
+    }
+
+    /// Finds out about what is unknown in `span`, and gives back what was charged for it.
+    fn settle(&mut self, span: Span) -> std::result::Result<(), Refusal> {
+        if self.backend.unsettled() == 0 {
+            return Ok(());
+        }
+        let settled = self.backend.settle(span, &mut self.notes);
+        self.recharge();
+        settled
     }
 
     /// Charges the budget for what there is now.

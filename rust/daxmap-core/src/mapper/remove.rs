@@ -172,8 +172,11 @@ impl Mapper {
         let Some(hull) = run.hull else { return };
         if run.entries.len() > 1 && open.backend.changes_at_once() {
             let old = open.book.overlapping(hull);
+            if old.is_empty() {
+                return;
+            }
             let change = Change { span: hull, old: &old, new: None };
-            let changed = if old.is_empty() { Ok(()) } else { self.change(open, &change, Some(Departure::Removed)) };
+            let changed = self.change(open, &change, Some(Departure::Removed));
             if !refused(&changed) {
                 let why = changed.err();
                 failed.extend(run.entries.iter().filter_map(|(index, _)| Some((*index, why.clone()?))));
@@ -189,8 +192,7 @@ impl Mapper {
 
     /// Has `span` show nothing. Every mapping in it is tried; the first error is returned.
     pub(super) fn clear(&self, open: &mut Open, span: Span, departure: Departure) -> Result<()> {
-        let settled = open.backend.settle(span, &mut open.notes);
-        let mut cleared = settled.map_err(|cause| Error::Unknown { span, cause });
+        let mut cleared = open.settle(span).map_err(|cause| Error::Unsettled { span, cause });
         let old = open.book.overlapping(span);
         if old.is_empty() {
             return cleared;

@@ -98,7 +98,7 @@ impl Mapper {
             return Err(Error::Overlap { asked: span, live: live.span });
         }
         // If the guest may see something here still, the new mapping takes its place: whatever comes of this, go on.
-        let _ = open.backend.settle(span, &mut open.notes);
+        let _ = open.settle(span);
         self.change(open, &change, Some(Departure::Replaced))?;
         self.counters.set_up(span.length());
         Ok(if old.is_empty() { "set up" } else { "replaced" })

@@ -39,8 +39,22 @@ pub(crate) fn joined(mut pieces: Vec<Piece>) -> Vec<Piece> {
 }
 
 /// Every mapping of this process.
-pub(crate) fn all() -> Vec<Piece> {
+fn all() -> Vec<Piece> {
     std::fs::read_to_string("/proc/self/maps").unwrap().lines().map(parse).collect()
+}
+
+/// Those of files with these inodes.
+pub(crate) fn of(inodes: &[u64]) -> Vec<Piece> {
+    let all = std::fs::read_to_string("/proc/self/maps").unwrap();
+    // Few lines of many: to parse them all would be most of a test's time.
+    let inodes: Vec<_> = inodes.iter().map(u64::to_string).collect();
+    let named = |line: &&str| line.split(' ').nth(4).is_some_and(|field| inodes.iter().any(|inode| inode == field));
+    all.lines().filter(named).map(parse).collect()
+}
+
+/// How many mappings the kernel has in `[start, end)`.
+pub(crate) fn vmas(start: u64, end: u64) -> u64 {
+    all().iter().filter(|piece| piece.start < end && piece.end > start).count() as u64
 }
 
 /// What `[start, end)` shows.

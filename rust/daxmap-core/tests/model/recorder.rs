@@ -1,100 +1,164 @@
 //! A backend that shows nothing to anyone, but keeps its own book, fails when it is told to, and checks that the mapper
 //! asks for nothing that the trait rules out.
 
-use crate::attempts::{Attempts, Kind, Verdict};
-use daxmap_core::{Backend, Errno, Failure, Mapping, Placement, Refusal, Span, Window, WindowOffset};
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use daxmap_core::{Backend, Change, Charge, Errno, Failure, FileOffset, Mapping, Refusal, Span, Window, WindowOffset};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) const WINDOW_VMAS: u64 = 3;
 pub(crate) const MAPPING_VMAS: u64 = 2;
 
+/// What comes of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Done,
+    Unchanged,
+    /// The old mappings whose bit is set are gone, whole; or, with no bit set, the span is.
+    Lost {
+        whole: u8,
+        new_is_unknown: bool,
+    },
+    OutOfControl,
+}
+
+/// What kind of backend it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) at_once: bool,
+    /// Whether closing takes all from the guest.
+    pub(crate) closing_frees: bool,
+}
+
 /// What the backend and the test both look at.
 #[derive(Debug)]
 pub(crate) struct Book {
-    pub(crate) shown: BTreeMap<u64, Mapping>,
+    /// By rising window offset.
+    pub(crate) shown: Vec<Mapping>,
+    pub(crate) unknown: Vec<Span>,
     /// What is to come of the next calls; those after that succeed.
     pub(crate) plan: VecDeque<Verdict>,
-    pub(crate) attempts: Attempts,
+    /// Whether a call failed.
+    pub(crate) failed: bool,
+    /// Entries of which a failure said that they are lost.
+    pub(crate) lost: u64,
     pub(crate) closed: bool,
+    /// The charge for what closing did not take from the guest.
+    pub(crate) kept: Option<Charge>,
     window: Window,
-    abandoned: Option<Span>,
+    pub(crate) out_of_control: Option<Span>,
 }
 
 impl Book {
-    fn verdict(&mut self, span: Span) -> Verdict {
+    fn asked(&self, span: Span) {
         assert!(!self.closed, "called after it was closed");
-        assert!(span.end() <= self.window.whole().end());
+        assert!(self.window.whole().contains(span));
         assert!((span.start().0 | span.length()).is_multiple_of(self.window.page_size()));
-        if self.abandoned.is_some_and(|abandoned| abandoned.overlaps(span)) {
-            return Verdict::Refused(libc::EIO);
-        }
+    }
+
+    fn next(&mut self) -> Verdict {
         let verdict = self.plan.pop_front().unwrap_or(Verdict::Done);
-        if verdict == Verdict::GaveUp {
-            self.abandoned = Some(span);
-            self.attempts.give_up();
-        }
-        if !matches!(verdict, Verdict::Done | Verdict::Refused(_)) {
-            self.shown.retain(|_, mapping| !mapping.span.overlaps(span));
-        }
+        self.failed |= verdict != Verdict::Done;
         verdict
     }
 
     fn overlapping(&self, span: Span) -> Vec<Mapping> {
-        self.shown.values().filter(|mapping| mapping.span.overlaps(span)).copied().collect()
+        self.shown.iter().filter(|mapping| mapping.span.overlaps(span)).copied().collect()
+    }
+
+    /// Takes `span` out of all that is shown; returns how many entries are gone.
+    fn cut(&mut self, span: Span) -> u64 {
+        let (touched, mut left): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.shown).into_iter().partition(|mapping| mapping.span.overlaps(span));
+        let mut gone = 0;
+        for mapping in touched {
+            let pieces: Vec<_> = mapping.span.without(span).collect();
+            gone += u64::from(pieces.is_empty());
+            left.extend(pieces.into_iter().map(|piece| {
+                let file_offset = FileOffset(mapping.file_offset.0 + piece.start().0 - mapping.span.start().0);
+                Mapping { span: piece, file_offset, ..mapping }
+            }));
+        }
+        left.sort_by_key(|mapping| mapping.span.start());
+        self.shown = left;
+        gone
+    }
+
+    fn change(&mut self, change: &Change<'_>) -> Result<(), Failure> {
+        let span = change.span;
+        if self.out_of_control.is_some_and(|lost| lost.overlaps(span)) {
+            return Err(Failure::Unchanged(refusal()));
+        }
+        match self.next() {
+            Verdict::Done => {
+                self.cut(span);
+                if let Some(new) = &change.new {
+                    self.unknown.retain(|unknown| !unknown.overlaps(span));
+                    self.shown.push(new.into());
+                    self.shown.sort_by_key(|mapping| mapping.span.start());
+                }
+                Ok(())
+            }
+            Verdict::Unchanged => Err(Failure::Unchanged(refusal())),
+            Verdict::Lost { whole, new_is_unknown } => {
+                let new_is_unknown = new_is_unknown && change.new.is_some();
+                let chosen = (0..8).zip(change.old).filter(|(bit, _)| whole >> bit & 1 == 1);
+                let mut gone: Vec<_> = chosen.map(|(_, mapping)| mapping.span).collect();
+                if gone.is_empty() && !change.old.is_empty() {
+                    gone.push(span);
+                }
+                if gone.is_empty() && !new_is_unknown {
+                    return Err(Failure::Unchanged(refusal()));
+                }
+                for range in &gone {
+                    self.lost += self.cut(*range);
+                }
+                if new_is_unknown {
+                    self.unknown.push(span);
+                    self.lost += 1;
+                }
+                Err(Failure::Lost { cause: refusal(), gone, new_is_unknown })
+            }
+            Verdict::OutOfControl => {
+                self.lost += self.cut(span);
+                self.out_of_control = Some(span);
+                Err(Failure::OutOfControl(refusal()))
+            }
+        }
     }
 }
 
-fn result(verdict: Verdict) -> Result<(), Failure> {
-    let refusal = |errno| Refusal::from(Errno(errno));
-    match verdict {
-        Verdict::Done => Ok(()),
-        Verdict::Refused(errno) => Err(Failure::Refused(refusal(errno))),
-        Verdict::Emptied(errno) => Err(Failure::Emptied(refusal(errno))),
-        Verdict::GaveUp => Err(Failure::GaveUp(refusal(libc::ENXIO))),
-    }
+fn refusal() -> Refusal {
+    Errno(libc::ENXIO).into()
 }
 
 #[derive(Debug)]
 pub(crate) struct Recorder {
     book: Arc<Mutex<Book>>,
-    unmaps_many: bool,
+    kind: Kind,
 }
 
 impl Recorder {
-    pub(crate) fn new(window: &Window, unmaps_many: bool) -> (Self, Arc<Mutex<Book>>) {
+    pub(crate) fn new(window: &Window, kind: Kind) -> (Self, Arc<Mutex<Book>>) {
         let book = Arc::new(Mutex::new(Book {
-            shown: BTreeMap::new(),
+            shown: Vec::new(),
+            unknown: Vec::new(),
             plan: VecDeque::new(),
-            attempts: Attempts::default(),
+            failed: false,
+            lost: 0,
             closed: false,
+            kept: None,
             window: *window,
-            abandoned: None,
+            out_of_control: None,
         }));
-        (Self { book: Arc::clone(&book), unmaps_many }, book)
+        (Self { book: Arc::clone(&book), kind }, book)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap()
-    }
-
-    fn show(&self, kind: Kind, placement: &Placement) -> Result<(), Failure> {
-        let mut book = self.book();
-        let mapping = Mapping::from(placement);
-        let verdict = book.verdict(placement.span);
-        if verdict == Verdict::Done {
-            book.shown.insert(placement.span.start().0, mapping);
-        }
-        book.attempts.push(kind, mapping, verdict);
-        result(verdict)
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Backend for Recorder {
-    fn host_address(&self) -> Option<usize> {
-        None
-    }
-
     fn vmas_of_window(&self) -> u64 {
         WINDOW_VMAS
     }
@@ -103,40 +167,43 @@ impl Backend for Recorder {
         MAPPING_VMAS
     }
 
-    fn unmaps_many(&self) -> bool {
-        self.unmaps_many
+    fn changes_at_once(&self) -> bool {
+        self.kind.at_once
     }
 
-    fn map(&mut self, placement: &Placement) -> Result<(), Failure> {
-        assert_eq!(self.book().overlapping(placement.span), [], "a file is shown over another");
-        self.show(Kind::Map, placement)
-    }
-
-    fn upgrade(&mut self, placement: &Placement) -> Result<(), Failure> {
-        let before = Mapping { writable: false, ..Mapping::from(placement) };
-        assert!(placement.writable);
-        assert_eq!(self.book().overlapping(placement.span), [before]);
-        self.show(Kind::Upgrade, placement)
-    }
-
-    fn unmap(&mut self, span: Span, mappings: &[Mapping]) -> Result<(), Failure> {
+    fn change(&mut self, change: &Change<'_>, _notes: &mut Vec<String>) -> Result<(), Failure> {
+        if std::thread::panicking() {
+            return Ok(()); // a test that failed drops its mapper
+        }
         let mut book = self.book();
-        if book.abandoned.is_none() {
-            assert_eq!(book.overlapping(span), mappings);
+        book.asked(change.span);
+        assert_eq!(change.old, book.overlapping(change.span));
+        match &change.new {
+            Some(new) => assert_eq!(new.span, change.span),
+            None => assert!(self.kind.at_once || change.old.len() == 1, "a removal of many"),
         }
-        let single = mappings.len() == 1 && mappings[0].span == span;
-        assert!(single || self.unmaps_many, "{span} is no mapping's own");
-        let verdict = book.verdict(span);
-        if verdict == Verdict::Done {
-            book.shown.retain(|_, mapping| !mapping.span.overlaps(span));
+        book.change(change)
+    }
+
+    fn settle(&mut self, span: Span, _notes: &mut Vec<String>) -> Result<(), Refusal> {
+        let mut book = self.book();
+        book.asked(span);
+        if !book.unknown.iter().any(|unknown| unknown.overlaps(span)) {
+            return Ok(());
         }
-        // What is refused for many is tried again, one by one: that counts.
-        if single || matches!(verdict, Verdict::Done | Verdict::Emptied(_)) {
-            for mapping in mappings {
-                book.attempts.push(Kind::Unmap, *mapping, verdict);
-            }
+        if book.next() != Verdict::Done {
+            return Err(refusal());
         }
-        result(verdict)
+        book.unknown.retain(|unknown| !unknown.overlaps(span));
+        Ok(())
+    }
+
+    fn unsettled(&self) -> u64 {
+        self.book().unknown.len() as u64
+    }
+
+    fn is_out_of_control(&self) -> bool {
+        self.book().out_of_control.is_some()
     }
 
     /// Each byte is the low one of its page's number.
@@ -152,10 +219,13 @@ impl Backend for Recorder {
         Ok(())
     }
 
-    fn close(self: Box<Self>) -> Result<(), Refusal> {
+    fn close(self: Box<Self>, charge: Charge, _notes: &mut Vec<String>) -> bool {
         let mut book = self.book();
         assert!(!book.closed, "closed twice");
         book.closed = true;
-        Ok(())
+        if !self.kind.closing_frees {
+            book.kept = Some(charge);
+        }
+        self.kind.closing_frees
     }
 }

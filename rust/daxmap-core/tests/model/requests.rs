@@ -2,24 +2,30 @@
 
 use crate::files::File;
 use crate::naive::Naive;
-use daxmap_core::{Error, FileOffset, GuestAddress, MapRequest, Mapper, Overlap, WindowOffset};
+use daxmap_core::{Error, FileOffset, GuestAddress, MapRequest, Mapper, Overlap, WindowOffset, page_size};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 /// Where every window of these tests begins.
 pub(crate) const BASE: u64 = 1 << 40;
 
+/// Start and length of a range of the window, in bytes.
+pub(crate) type Range = (u64, u64);
+
 /// A call of the mapper.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    Setup { file: usize, file_offset: u64, offset: u64, length: u64, writable: bool },
-    Remove(u64, u64),
-    RemoveBatch(Vec<(u64, u64)>),
+    Setup { file: usize, file_offset: u64, range: Range, writable: bool, replace: bool },
+    Remove(Range),
+    RemoveBatch(Vec<Range>),
+    RemoveRange(Range),
+    RemoveRanges(Vec<Range>),
+    RemoveAll,
+    Refresh(usize),
     Reset,
     Drain,
-    Lookup(u64),
-    Read(u64, u64),
-    Write(u64, u64),
+    Read(Range),
+    Write(Range),
 }
 
 /// What came of it.
@@ -27,7 +33,11 @@ pub(crate) enum Request {
 pub(crate) struct Answer {
     /// 0 for success.
     pub(crate) errno: i32,
-    pub(crate) removed: u64,
+    /// Whether the error says that mappings were lost.
+    pub(crate) lost: bool,
+    /// Mappings that a batch removed, or that were refreshed.
+    pub(crate) count: u64,
+    /// Entries of a batch that failed, and their errno.
     pub(crate) failed: Vec<(usize, i32)>,
 }
 
@@ -35,51 +45,88 @@ impl Answer {
     pub(crate) fn of(errno: i32) -> Self {
         Self { errno, ..Self::default() }
     }
+
+    fn from(result: Result<(), Error>) -> Self {
+        let Err(error) = result else { return Self::default() };
+        let lost = matches!(error, Error::Lost { .. } | Error::Unknown { .. } | Error::OutOfControl { .. });
+        Self { errno: error.errno().0, lost, ..Self::default() }
+    }
+}
+
+fn typed(entries: &[Range]) -> Vec<(WindowOffset, u64)> {
+    entries.iter().map(|(offset, length)| (WindowOffset(*offset), *length)).collect()
 }
 
 impl Request {
     /// Has the mapper do it.
     pub(crate) fn make(&self, mapper: &Mapper, files: &[File]) -> Answer {
-        let errno = |result: Result<(), Error>| Answer::of(result.map_or_else(|error| error.errno().0, |()| 0));
         let address = |offset| GuestAddress(BASE.wrapping_add(offset));
         match *self {
-            Self::Setup { file, file_offset, offset, length, writable } => {
+            Self::Setup { file, file_offset, range: (offset, length), writable, replace } => {
                 let (file_offset, window_offset) = (FileOffset(file_offset), WindowOffset(offset));
                 let request = MapRequest { file_offset, window_offset, length, writable };
-                errno(mapper.setup(files[file].fd(), &request, Overlap::Refuse))
+                let overlap = if replace { Overlap::Replace } else { Overlap::Refuse };
+                Answer::from(mapper.setup(files[file].fd(), &request, overlap))
             }
-            Self::Remove(offset, length) => errno(mapper.remove(WindowOffset(offset), length)),
-            Self::RemoveBatch(ref entries) => {
-                let entries: Vec<_> = entries.iter().map(|(offset, length)| (WindowOffset(*offset), *length)).collect();
-                mapper.remove_batch(&entries).map_or_else(
-                    |error| Answer::of(error.errno().0),
-                    |result| {
-                        let failed = result.failed.iter().map(|(index, error)| (*index, error.errno().0)).collect();
-                        Answer { errno: 0, removed: result.removed, failed }
-                    },
-                )
-            }
-            Self::Reset => errno(mapper.reset()),
-            Self::Drain => errno(mapper.drain_all()),
-            Self::Lookup(offset) => errno(mapper.lookup(WindowOffset(offset)).map(drop)),
-            Self::Read(offset, length) => errno(mapper.read(address(offset), length).map(drop)),
-            Self::Write(offset, length) => {
-                errno(mapper.write(address(offset), &vec![b'w'; usize::try_from(length).unwrap()]))
+            Self::Remove((offset, length)) => Answer::from(mapper.remove(WindowOffset(offset), length)),
+            Self::RemoveBatch(ref entries) => match mapper.remove_batch(&typed(entries)) {
+                Err(error) => Answer::from(Err(error)),
+                Ok(result) => {
+                    let failed = result.failed.iter().map(|(index, error)| (*index, error.errno().0)).collect();
+                    Answer { count: result.removed, failed, ..Answer::default() }
+                }
+            },
+            Self::RemoveRange((offset, length)) => Answer::from(mapper.remove_range(WindowOffset(offset), length)),
+            Self::RemoveRanges(ref entries) => Answer::from(mapper.remove_ranges(&typed(entries))),
+            Self::RemoveAll => Answer::from(mapper.remove_all()),
+            Self::Refresh(file) => match mapper.refresh(files[file].fd()) {
+                Err(error) => Answer::from(Err(error)),
+                Ok(count) => Answer { count, ..Answer::default() },
+            },
+            Self::Reset => Answer::from(mapper.reset()),
+            Self::Drain => Answer::from(mapper.drain_all()),
+            Self::Read((offset, length)) => Answer::from(mapper.read(address(offset), length).map(drop)),
+            Self::Write((offset, length)) => {
+                Answer::from(mapper.write(address(offset), &vec![b'w'; usize::try_from(length).unwrap()]))
             }
         }
     }
+
+    /// The ranges that it asks to be changed, where it names any.
+    pub(crate) fn ranges(&self) -> Vec<Range> {
+        match self {
+            Self::Setup { range, .. } | Self::Remove(range) | Self::RemoveRange(range) => vec![*range],
+            Self::RemoveBatch(entries) | Self::RemoveRanges(entries) => entries.clone(),
+            Self::RemoveAll | Self::Refresh(_) | Self::Reset | Self::Drain => vec![(0, u64::MAX)],
+            Self::Read(_) | Self::Write(_) => vec![],
+        }
+    }
+}
+
+/// Pages in bytes.
+pub(crate) fn pages((start, length): Range) -> Range {
+    (start * page_size(), length * page_size())
+}
+
+/// A setup of the given pages, of the given page of a file. It replaces what lies there.
+pub(crate) fn setup(file: usize, file_page: u64, range: Range, writable: bool) -> Request {
+    Request::Setup { file, file_offset: file_page * page_size(), range: pages(range), writable, replace: true }
 }
 
 /// A request that may speak of what is live when its turn comes.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Make(Request),
-    /// The request that made a live mapping, once more: a writable one is an upgrade.
-    Again(Index, bool),
+    /// The request that made a live mapping, once more: a writable one is an upgrade, or a repeat.
+    Again {
+        live: Index,
+        writable: bool,
+        replace: bool,
+    },
     /// The removal of a live mapping.
     RemoveLive(Index),
     /// The removal of many: live mappings, and ranges that may be of none.
-    RemoveMany(Vec<(bool, Index, (u64, u64))>),
+    RemoveMany(Vec<(bool, Index, Range)>),
 }
 
 impl Step {
@@ -88,18 +135,19 @@ impl Step {
         let entry =
             |index: Index| live(index).map_or((0, 1), |mapping| (mapping.span.start().0, mapping.span.length()));
         match self {
+            // Which of many cuts the budget lets through depends on their order, which nobody is promised.
+            Self::Make(Request::RemoveRanges(entries)) if naive.is_limited() => Request::RemoveRange(entries[0]),
             Self::Make(request) => request,
-            Self::Again(index, writable) => live(index).map_or(Request::Lookup(0), |mapping| Request::Setup {
-                file: naive.files.iter().position(|file| *file == mapping.file).unwrap(),
-                file_offset: mapping.file_offset.0,
-                offset: mapping.span.start().0,
-                length: mapping.span.length(),
-                writable,
-            }),
-            Self::RemoveLive(index) => {
-                let (offset, length) = entry(index);
-                Request::Remove(offset, length)
+            Self::Again { live: index, writable, replace } => {
+                live(index).map_or(Request::Reset, |mapping| Request::Setup {
+                    file: naive.files.iter().position(|(file, _)| *file == mapping.file).unwrap(),
+                    file_offset: mapping.file_offset.0,
+                    range: (mapping.span.start().0, mapping.span.length()),
+                    writable,
+                    replace,
+                })
             }
+            Self::RemoveLive(index) => Request::Remove(entry(index)),
             Self::RemoveMany(entries) => Request::RemoveBatch(
                 entries.into_iter().map(|(is_live, index, other)| if is_live { entry(index) } else { other }).collect(),
             ),
@@ -110,24 +158,31 @@ impl Step {
 /// Steps over the given window offsets and lengths.
 pub(crate) fn steps(offsets: Vec<u64>, lengths: Vec<u64>, files: usize) -> impl Strategy<Value = Step> + Clone {
     let offset = select(offsets);
-    let length = select(lengths);
-    let setup = (0..files, offset.clone(), offset.clone(), length.clone(), any::<bool>()).prop_map(
-        |(file, file_offset, offset, length, writable)| {
-            Step::Make(Request::Setup { file, file_offset, offset, length, writable })
+    let range = (offset.clone(), select(lengths));
+    let setup = (0..files, offset, range.clone(), any::<bool>(), prop::bool::weighted(0.7)).prop_map(
+        |(file, file_offset, range, writable, replace)| {
+            Step::Make(Request::Setup { file, file_offset, range, writable, replace })
         },
     );
-    let range = (offset, length);
+    let again = (any::<Index>(), any::<bool>(), any::<bool>()).prop_map(|(live, writable, replace)| Step::Again {
+        live,
+        writable,
+        replace,
+    });
     let many = prop::collection::vec((prop::bool::weighted(0.7), any::<Index>(), range.clone()), 0..10);
+    let ranges = prop::collection::vec(range.clone(), 1..5);
     prop_oneof![
         12 => setup,
-        4 => (any::<Index>(), any::<bool>()).prop_map(|(index, writable)| Step::Again(index, writable)),
-        4 => any::<Index>().prop_map(Step::RemoveLive),
-        1 => range.clone().prop_map(|(offset, length)| Step::Make(Request::Remove(offset, length))),
+        4 => again,
+        3 => any::<Index>().prop_map(Step::RemoveLive),
         3 => many.prop_map(Step::RemoveMany),
-        1 => Just(Step::Make(Request::Reset)),
-        1 => prop_oneof![9 => Just(Request::Reset), 1 => Just(Request::Drain)].prop_map(Step::Make),
-        1 => range.clone().prop_map(|(offset, _)| Step::Make(Request::Lookup(offset))),
-        1 => range.clone().prop_map(|(offset, length)| Step::Make(Request::Read(offset + 1, length))),
-        1 => range.prop_map(|(offset, length)| Step::Make(Request::Write(offset + 1, length))),
+        5 => range.clone().prop_map(|range| Step::Make(Request::RemoveRange(range))),
+        2 => ranges.prop_map(|ranges| Step::Make(Request::RemoveRanges(ranges))),
+        2 => (0..files).prop_map(|file| Step::Make(Request::Refresh(file))),
+        1 => range.clone().prop_map(|range| Step::Make(Request::Remove(range))),
+        1 => range.clone().prop_map(|(offset, length)| Step::Make(Request::Read((offset + 1, length)))),
+        1 => range.prop_map(|(offset, length)| Step::Make(Request::Write((offset + 1, length)))),
+        1 => prop_oneof![4 => Just(Request::Reset), 4 => Just(Request::RemoveAll), 1 => Just(Request::Drain)]
+            .prop_map(Step::Make),
     ]
 }
