@@ -7,7 +7,7 @@ use crate::book::Mapping;
 use crate::budget::Budget;
 use crate::error::OpenError;
 use crate::refusal::Refusal;
-use crate::sys::{Errno, FileRange, Filesystem, HoleKind, Reservation, Shown, filesystem, lacks_access};
+use crate::sys::{Errno, FileRange, Filesystem, HoleKind, Reservation, Shown, access_refusal, filesystem};
 use crate::window::Window;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -89,7 +89,7 @@ impl Region {
             self.proven.entry(device).or_insert_with(|| filesystem(fd) == Ok(Filesystem::Other));
         }
         self.reservation.place(span.start().0, &file, writable).map_err(|errno| {
-            if errno.0 == libc::EACCES && lacks_access(fd, writable) {
+            if access_refusal(fd, writable) == Some(errno) {
                 return Failure::Unchanged(errno.into()); // said before anything is touched: the common refusal is cheap
             }
             let failure = self.recover(span, errno.into(), old);
