@@ -92,11 +92,9 @@ impl Region {
             if access_refusal(fd, writable) == Some(errno) {
                 return Failure::Unchanged(errno.into()); // said before anything is touched: the common refusal is cheap
             }
-            let failure = self.recover(span, errno.into(), old);
-            if !matches!(failure, Failure::Unchanged(_)) {
-                self.proven.insert(device, false); // or a guest could try until memory of others is in the gap
-            }
-            failure
+            // There may have been a gap: a guest must not try until memory of others is in it.
+            self.proven.insert(device, false);
+            self.recover(span, errno.into(), old)
         })
     }
 
