@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from support import faults, recording
 from support.children import run_in_child
 from support.faults import Call, Effect
-from support.host import HOLE, Piece, vmas
-from support.hypervisor_rig import HypervisorRig, ProtectingHypervisorRig
+from support.host import HOLE, PAGE, Piece, vmas
+from support.hypervisor_rig import HypervisorRig, ProtectingHypervisorRig, pages
 from support.rig import Rig
 from support.rigs import address_of, expected_in
 from support.walk import ROUNDS, WINDOW_SIZE, Walk, take_walks
@@ -28,7 +28,14 @@ WINDOW_FAULTS = st.builds(
     skip=st.sampled_from([0, 0, 0, 1, 2]),
     times=st.integers(1, 3),
 )
-HYPERVISOR_FAULTS = st.sampled_from([None, recording.Fault(returns=5), recording.Fault(raises=OSError(ENOMEM, "no"))])
+HYPERVISOR_FAULTS = st.sampled_from(
+    [
+        None,
+        recording.Fault(returns=5),
+        recording.Fault(raises=OSError(ENOMEM, "no")),
+        recording.Fault(raises=OSError(ENOMEM, "late"), works_first=True),
+    ]
+)
 
 
 class WindowWalk(Walk[tuple[Call, faults.Fault]]):
@@ -74,6 +81,25 @@ class HypervisorWalk(Walk[recording.Fault | None]):
     def strike(self, faults_: Sequence[recording.Fault | None]) -> None:
         self.rig.hypervisor.faults.clear()
         self.rig.hypervisor.fail_next(*faults_)
+
+    def check(self) -> None:
+        if self.rig.hypervisor.in_doubt:
+            mapped = {page for piece in self.rig.mapped() for page in range(piece.start, piece.end, PAGE)}
+            for given in self.rig.hypervisor.book.values():
+                assert mapped.issuperset(pages(given)), "freed under the guest"
+            self._settle()
+        super().check()
+
+    def _settle(self) -> None:
+        """Have the mapper find out what the guest sees where the book says nothing: a mapping there settles it."""
+        mapper, reached = self.subject.mapper, 0
+        ends = [(live.window_offset, live.end) for _, live in sorted(self.subject.model.items())]
+        for start, end in [*ends, (WINDOW_SIZE, WINDOW_SIZE)]:
+            if reached < start:
+                mapper.setup_mapping(self.files[0].fd, 0, reached, start - reached, writable=False)
+                mapper.remove_range(reached, start - reached)
+            reached = end
+        self.rig.hypervisor.forget_doubts()
 
 
 def walk_over(rig: Rig) -> None:

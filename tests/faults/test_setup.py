@@ -100,6 +100,24 @@ def first_mapping_of_a_device_is_tried_elsewhere_first(rig: Rig) -> None:
 
 
 @scenario
+def device_that_failed_once_is_tried_elsewhere_from_then_on(rig: Rig) -> None:
+    """Or a guest could repeat it until another thread's memory lands in the gap."""
+    subject = opened(rig)
+    faults.plan(Call.PLACE, Fault(ENODEV, Effect.EMPTY))
+    with subject.refused(ENODEV):
+        setup(subject)
+    faults.plan(Call.PROBE, Fault(ENODEV, times=3))
+    placed = faults.count(Call.PLACE)
+    for _ in range(3):
+        with subject.refused(ENODEV):
+            setup(subject)
+    assert faults.count(Call.PLACE) == placed, "the window was touched"
+    subject.map(rig.files[0], FREE)
+    subject.map(rig.files[0], FREE, writable=True)
+    assert faults.count(Call.PLACE) == placed + 2
+
+
+@scenario
 def intruder_in_a_new_range_closes_the_mapper(rig: Rig) -> None:
     subject = opened(rig)
     address = address_of(subject.mapper) + FREE

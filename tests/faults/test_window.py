@@ -6,7 +6,8 @@ Each scenario runs in a process of its own, in which tests/support/faults.c stan
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from errno import EBUSY, EINVAL, EIO, ENOMEM
+from errno import EBUSY, EINVAL, EIO, ENOMEM, ENOSPC
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from support.children import Body, Scenarios, name_of, run_in_child
 from support.damage import FREE, check_given_up, holes_in, opened, setup
 from support.faults import Call, Effect, Fault
 from support.host import PAGE
+from support.limits import errno_of
 from support.records import Prober, recording
 from support.rig import Rig, Subject
 from support.rigs import KvmRig, address_of
@@ -50,6 +52,33 @@ def release_that_fails_can_be_tried_again(rig: Rig) -> None:
     backend.release()
     assert holes_in(start, 4 << 20) == 0
     assert rig.mapped() == []
+
+
+def fill(subject: Subject) -> int:
+    """Map every other page until the process's budget is used up. Returns how many mappings are live."""
+    for offset in range(len(subject.mapper) * 2 * PAGE, subject.mapper.size, 2 * PAGE):
+        if errno_of(partial(setup, subject, offset)) == ENOSPC:
+            return len(subject.mapper)
+    raise AssertionError("the window was filled")
+
+
+@of_any
+def window_that_leaked_gives_its_budget_back_when_it_is_freed(rig: Rig) -> None:
+    """A KVM window is freed with its slot, so by the drain; a host window when the VMM releases it."""
+    leaky, subject = opened(rig, live=100), rig.open(1 << 30)
+    at_first = fill(subject)
+    subject.mapper.reset()
+    leaky.abandon()
+    faults.plan(Call.CLEAR, Fault(ENOMEM, times=1 << 20))
+    leaky.mapper.drain_all()
+    faults.plan(Call.CLEAR, None)
+    if isinstance(rig, KvmRig):
+        assert leaky.mapper.stats().leaked_count == 0
+    else:
+        assert leaky.mapper.stats().leaked_count == 100
+        assert fill(subject) == at_first, "given back before the host has taken the areas back"
+    leaky.release()
+    assert fill(subject) >= at_first + 100
 
 
 @of_any
@@ -171,6 +200,11 @@ def life_of_a_mapper(subject: Subject) -> list[Callable[[], object]]:
         lambda: mapper.remove_mappings([(3 * slot, PAGE), (0, PAGE), (PAGE, 2 * PAGE)]),
         lambda: mapper.setup_mapping(fd, PAGE, slot, slot, writable=False),
         lambda: mapper.setup_mapping(fd, PAGE, 3 * slot, PAGE, writable=True),
+        lambda: mapper.setup_mapping(fd, PAGE, slot + PAGE, PAGE, writable=False, replace=True),
+        lambda: mapper.remove_range(0, 2 * slot - PAGE),
+        lambda: mapper.setup_mapping(fd, 0, slot, 2 * slot + PAGE, writable=True, replace=True),
+        lambda: mapper.remove_range(2 * slot - PAGE, slot),
+        lambda: mapper.refresh(fd),
         mapper.reset,
         lambda: mapper.setup_mapping(fd, 0, 0, PAGE, writable=False),
     ]
@@ -197,15 +231,30 @@ def live_with_a_fault(rig: Rig, call: Call, fault: Fault) -> bool:
     return came
 
 
-@of_any
-def book_is_true_after_any_call_failed(rig: Rig) -> None:
+def check_each(rig: Rig, call: Call, effect: Effect) -> None:
+    """Check a mapper as often as it makes such a call, with another of them failing each time."""
     rig.file(8)
-    for call in (Call.PROBE, Call.PLACE, Call.CLEAR):
-        for effect in (Effect.KEEP,) if call == Call.PROBE else Effect:
-            skip = 0
-            while live_with_a_fault(rig, call, Fault(ENOMEM, effect, skip)):
-                skip += 1
-            assert skip > 1, "nothing failed"
+    skip = 0
+    while live_with_a_fault(rig, call, Fault(ENOMEM, effect, skip)):
+        skip += 1
+    assert skip > 1, "nothing failed"
+
+
+@of_any
+def book_is_true_after_any_trial_failed(rig: Rig) -> None:
+    check_each(rig, Call.PROBE, Effect.KEEP)
+
+
+@of_any
+def book_is_true_after_any_placing_failed(rig: Rig) -> None:
+    for effect in Effect:
+        check_each(rig, Call.PLACE, effect)
+
+
+@of_any
+def book_is_true_after_any_clearing_failed(rig: Rig) -> None:
+    for effect in Effect:
+        check_each(rig, Call.CLEAR, effect)
 
 
 @pytest.mark.parametrize("body", of_any, ids=name_of)

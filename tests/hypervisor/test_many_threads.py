@@ -21,6 +21,8 @@ from support.recording import BASE, Fault, ProtectingHypervisor, RecordingHyperv
 from support.rig import Rig, check_balance
 
 PAGES = 12
+LARGEST = 2
+"""Pages of the largest mapping."""
 THREADS = 6
 PATIENCE = 60
 """Seconds after which something hangs for sure."""
@@ -52,7 +54,7 @@ class Chaos:
         assert self._inside.acquire(blocking=False), "two callbacks at once"
         try:
             dice = self._random.random()
-            if dice < 0.1:
+            if dice < 0.02:
                 gc.collect()
             elif dice < 0.5:
                 os.sched_yield()
@@ -68,7 +70,7 @@ class Chaos:
     def call(self, random: Random) -> None:
         """One call."""
         mapper, offset = self.mapper, random.randrange(PAGES) * PAGE
-        length = random.choice((PAGE, PAGE, 2 * PAGE))
+        length = random.choice((PAGE, PAGE, LARGEST * PAGE))
         batch = [(random.randrange(PAGES) * PAGE, PAGE) for _ in range(4)]
         calls = [
             *[lambda: mapper.setup_mapping(self.file.fd, offset, offset, length, random.random() < 0.4)] * 6,
@@ -102,11 +104,32 @@ def chaos(request: pytest.FixtureRequest, tmp_path: Path) -> Chaos:
     return Chaos(hypervisor, hypervisor.mapper(), HostFile(tmp_path / "file", PAGES + 1))
 
 
+def pages_of_the_guest(chaos: Chaos) -> set[int]:
+    """The host address of each page that the guest was given."""
+    book = chaos.hypervisor.book.values()
+    return {page for given in book for page in range(given.host_address, given.host_address + given.length, PAGE)}
+
+
+def pages_of_the_file(chaos: Chaos) -> set[int]:
+    """The host address of each page of the file that this process maps."""
+    areas = [vma for vma in vmas() if vma.shown.inode == chaos.file.inode]
+    return {page for vma in areas for page in range(vma.start, vma.end, PAGE)}
+
+
 def check_memory(chaos: Chaos) -> None:
-    """Check that the process maps of the file what the guest was given, and nothing else."""
-    given = sum(given.length for given in chaos.hypervisor.book.values())
-    mapped = sum(vma.end - vma.start for vma in vmas() if vma.shown.inode == chaos.file.inode)
-    assert mapped == given
+    """Check that the process maps of the file what the guest was given, and else only what it may have been given."""
+    given, mapped = pages_of_the_guest(chaos), pages_of_the_file(chaos)
+    assert given <= mapped, "freed under the guest"
+    assert len(mapped - given) <= LARGEST * chaos.mapper.stats().lost_count
+
+
+def settle(chaos: Chaos) -> None:
+    """Find out what the guest sees: a mapping that it is given settles a range, however that is with it."""
+    chaos.hypervisor.on_call = lambda: None
+    chaos.hypervisor.faults.clear()
+    for page in range(PAGES + LARGEST):
+        chaos.mapper.setup_mapping(chaos.file.fd, 0, page * PAGE, PAGE, writable=False, replace=True)
+    chaos.mapper.remove_range(0, (PAGES + LARGEST) * PAGE)
 
 
 def test_books_agree_after_calls_and_callbacks_at_random(chaos: Chaos) -> None:
@@ -117,10 +140,9 @@ def test_books_agree_after_calls_and_callbacks_at_random(chaos: Chaos) -> None:
         check_memory(chaos)
         assert chaos.wrong == []
         assert set(chaos.outcomes) == EXPECTED
-        chaos.hypervisor.on_call = lambda: None
-        chaos.hypervisor.faults.clear()
-    check_memory(chaos)
+        settle(chaos)
     assert not chaos.hypervisor.book
+    assert not pages_of_the_file(chaos)
     chaos.file.close()
 
 
@@ -138,7 +160,7 @@ def test_nothing_survives_a_drain_and_nothing_is_called_after_it(chaos: Chaos, _
     assert chaos.wrong == []
     assert len(chaos.hypervisor.calls) == made
     stats = chaos.mapper.stats()
-    assert stats.leaked_count == len(chaos.hypervisor.book)
+    assert stats.leaked_count <= len(chaos.hypervisor.book) <= stats.leaked_count + stats.lost_count
     check_balance(stats)
     assert set(chaos.outcomes) <= EXPECTED | {ENODEV}
     check_memory(chaos)

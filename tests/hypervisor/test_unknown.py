@@ -38,7 +38,7 @@ def check_guest_memory(recorder: AnyRecorder, file: HostFile) -> None:
 def fail(mapper: DaxMapper, file: HostFile, *, writable: bool = False) -> None:
     with pytest.raises((OSError, KeyboardInterrupt)) as caught:
         mapper.setup_mapping(file.fd, 0, 0, PAGE, writable)
-    assert isinstance(caught.value, KeyboardInterrupt) or caught.value.errno == EIO
+    assert getattr(caught.value, "errno", EIO) == EIO
 
 
 @pytest.mark.parametrize("late", [LATE, LATE_INTERRUPT], ids=["exception", "interrupt"])

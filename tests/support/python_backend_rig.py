@@ -39,7 +39,8 @@ class OwnWindow:
         self._file_offsets[window_offset] = file_offset
 
     def unmap(self, window_offset: int, length: int) -> None:
-        del self._file_offsets[window_offset]
+        """Have the range show nothing, whether it did or not: asked for after a `map` that raised too."""
+        self._file_offsets.pop(window_offset, None)
         self._hole(self.start + window_offset, length)
 
     def protect(self, fd: int, window_offset: int, length: int, writable: bool) -> None:  # noqa: FBT001

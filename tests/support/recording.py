@@ -49,6 +49,10 @@ class Recorder:
             if fault is not None:
                 self.faults[number] = fault
 
+    def forget_doubts(self) -> None:
+        """From now on the mapper has to know what is shown."""
+        self.in_doubt = self._has_refused = False
+
     def refuse_use(self, text: str) -> NoReturn:
         """Refuse what a mapper asks for only where it can't know better."""
         if not self.in_doubt:

@@ -75,7 +75,8 @@ class Subject:
     ) -> None:
         """Set a mapping up, upgrade one, or replace what is there, in mapper and model."""
         self.mapper.setup_mapping(file.fd, file_offset, window_offset, length, writable, replace=replace)
-        self.model_cut(window_offset, length)
+        if replace:  # else nothing was there but what is upgraded
+            self.model_cut(window_offset, length)
         self.model[window_offset] = Mapped(window_offset, length, file_offset, writable, file)
 
     def remove_range(self, window_offset: int, length: int) -> None:

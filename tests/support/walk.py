@@ -37,20 +37,14 @@ _INDICES = st.integers(0, 11)
 """Of a live mapping, modulo how many there are."""
 _TARGETS = _INDICES | _INDICES | _RANGES
 """What to remove."""
-_REQUESTS = st.one_of(
-    st.tuples(st.just("set_up"), st.tuples(_INDICES | _PLACES, st.booleans(), st.booleans())),
-    st.tuples(st.just("remove"), _TARGETS),
-    st.tuples(st.just("remove_many"), st.lists(_TARGETS, max_size=8)),
-    st.tuples(st.just("reset"), st.none()),
-)
 _CHANGES = st.tuples(
     _FILES,
     st.sampled_from(["truncate", "punch", "write"]),
     st.integers(0, FILE_PAGES * PAGE),
     st.binary(min_size=1, max_size=9),
 )
-_SETUPS = st.tuples(st.just("set_up"), st.tuples(_INDICES | _PLACES, st.booleans(), st.booleans()))
-_REMOVALS = st.tuples(st.just("remove"), _TARGETS)
+_SETUPS = st.tuples(st.just("set_up"), st.tuples(_INDICES | _PLACES, st.booleans(), st.booleans(), st.booleans()))
+_REMOVALS = st.tuples(st.sampled_from(["remove", "remove_range"]), _TARGETS)
 _STEPS = st.one_of(
     _SETUPS,
     _SETUPS,
@@ -59,6 +53,7 @@ _STEPS = st.one_of(
     _REMOVALS,
     st.tuples(st.just("remove_many"), st.lists(_TARGETS, max_size=8)),
     st.tuples(st.sampled_from(["reset", "reset", "reset", "drain"]), st.none()),
+    st.tuples(st.just("refresh"), st.tuples(_FILES, st.booleans())),
     st.tuples(st.just("change"), _CHANGES),
     st.tuples(st.just("store"), st.tuples(_INDICES, _INDICES, st.booleans())),
 )
@@ -117,23 +112,23 @@ class Walk(ABC, Generic[FaultT]):
 
     # Calls of the mapper.
 
-    def set_up(self, argument: tuple[int | tuple[int, int, Range], bool, bool]) -> None:
-        what, writable, can_write = argument
+    def set_up(self, argument: tuple[int | tuple[int, int, Range], bool, bool, bool]) -> None:
+        what, writable, can_write, replace = argument
         wanted = self._wanted(what, writable=writable)
         subject, offset = self.subject, wanted.window_offset
         before = subject.model.get(offset)
         is_upgrade = writable and before == Mapped(offset, wanted.length, wanted.file_offset, not writable, wanted.file)
-        refusal = 0 if is_upgrade else self._refusal_to_set_up(offset, wanted.length)
-        lost = subject.mapper.stats().lost_count
+        refusal = self._refusal_to_set_up(offset, wanted.length, may_overlap=is_upgrade or replace)
+        expected = refusal or (EACCES if writable and not can_write else 0)
         with wanted.file.opened(os.O_RDWR if can_write else os.O_RDONLY) as file:
             arguments = file.fd, wanted.file_offset, offset, wanted.length, writable
-            errno = self._call(lambda: subject.mapper.setup_mapping(*arguments))
-        self._check_outcome(errno, refusal or (EACCES if writable and not can_write else 0))
+            errno = self._call(lambda: subject.mapper.setup_mapping(*arguments, replace=replace))
+        self._check_outcome(errno, expected)
         if errno == 0:
+            subject.model_cut(offset, wanted.length)
             subject.model[offset] = wanted
-        elif is_upgrade and subject.mapper.stats().lost_count > lost:
-            assert errno == EIO
-            del subject.model[offset]
+        elif errno == EIO:
+            self._adopt((offset, wanted.length))
 
     def remove(self, what: int | Range) -> None:
         offset, length = self._range(what)
@@ -141,6 +136,28 @@ class Walk(ABC, Generic[FaultT]):
         self._check_outcome(errno, self._refusal_to_remove(offset, length))
         if errno == 0:
             del self.subject.model[offset]
+        elif errno == EIO:
+            self._adopt((offset, length))
+
+    def remove_range(self, what: int | Range) -> None:
+        offset, length = self._range(what)
+        errno = self._call(lambda: self.subject.mapper.remove_range(offset, length))
+        self._check_outcome(errno, EINVAL if offset + length > WINDOW_SIZE else 0)
+        if errno == 0:
+            self.subject.model_cut(offset, length)
+        elif errno == EIO:
+            self._adopt((offset, length))
+
+    def refresh(self, argument: tuple[int, bool]) -> None:
+        index, can_write = argument
+        mapped = [live for live in self.subject.model.values() if live.file == self.files[index]]
+        refreshed: list[int] = []
+        with self.files[index].opened(os.O_RDWR if can_write else os.O_RDONLY) as file:
+            errno = self._call(lambda: refreshed.append(self.subject.mapper.refresh(file.fd)))
+        self._check_outcome(errno, EACCES if not can_write and any(live.writable for live in mapped) else 0)
+        assert refreshed == ([] if errno else [len(mapped)])
+        if errno:
+            self._adopt(*[(live.window_offset, live.length) for live in mapped])
 
     def remove_many(self, entries: list[int | Range]) -> None:
         batch = [self._range(entry) for entry in entries]
@@ -148,15 +165,21 @@ class Walk(ABC, Generic[FaultT]):
         assert self._call(lambda: failed.extend(self.subject.mapper.remove_mappings(batch).failed)) == 0
         if self.subject.mapper.closed:
             return  # whether a mapping was kept or lost before that, nobody can see any more
+        book = {info.window_offset for info in self.subject.mapper}
         for offset, length in batch:
             refused = self._refusal_to_remove(offset, length)
-            if refused:
-                failed.remove((offset, length, refused))
-            elif self.faults and (offset, length, EIO) in failed:
-                failed.remove((offset, length, EIO))
+            answers = [refused or EIO]
+            if self.faults and offset not in book:  # it may have been lost, by this entry or by one before
+                answers += [EIO, ENOENT]
+            found = next((answer for answer in answers if (offset, length, answer) in failed), 0)
+            if found:
+                assert refused or self.faults
+                failed.remove((offset, length, found))
             else:
+                assert not refused
                 del self.subject.model[offset]
         assert failed == []
+        self._adopt(*batch)
 
     def reset(self, _: None) -> None:
         assert self._call(self.subject.mapper.reset) == 0
@@ -228,12 +251,12 @@ class Walk(ABC, Generic[FaultT]):
         live = self._live(what)
         return (live.window_offset, live.length) if live else (0, PAGE)
 
-    def _refusal_to_set_up(self, offset: int, length: int) -> int:
+    def _refusal_to_set_up(self, offset: int, length: int, *, may_overlap: bool) -> int:
         if offset + length > WINDOW_SIZE:
             return EINVAL
         live = self.subject.model.values()
         is_free = all(offset + length <= m.window_offset or m.window_offset + m.length <= offset for m in live)
-        return 0 if is_free else EEXIST
+        return 0 if is_free or may_overlap else EEXIST
 
     def _refusal_to_remove(self, offset: int, length: int) -> int:
         live = self.subject.model.get(offset)
@@ -248,6 +271,22 @@ class Walk(ABC, Generic[FaultT]):
             return errno_of(call)
         finally:
             self.strike([])
+
+    def _adopt(self, *ranges: Range) -> None:
+        """Take the book for the model, after faults in a call that was to change these ranges.
+
+        Each mapping in it was there before, or is what a cut left of one; and outside the ranges, nothing is lost.
+        """
+        if not self.faults or self.subject.mapper.closed:
+            return
+        before = dict(self.subject.model)
+        for offset, length in ranges:
+            self.subject.model_cut(offset, length)
+        cut = self.subject.model
+        self.subject.adopt_book()
+        model = self.subject.model
+        assert all(live in (before.get(offset), cut.get(offset)) for offset, live in model.items())
+        assert all(model.get(offset) == live for offset, live in before.items() if cut.get(offset) == live)
 
     def _check_outcome(self, errno: int, expected: int) -> None:
         """Check an outcome: what the mapper refuses itself it refuses before its host can fail."""

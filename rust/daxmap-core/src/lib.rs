@@ -51,5 +51,5 @@ pub use mapper::{BatchResult, MapRequest, Mapper, Options, Overlap};
 pub use records::{LOG_TARGET, Warnings, printable, printable_lines};
 pub use refusal::Refusal;
 pub use stats::Stats;
-pub use sys::{Errno, FileId, ForkGuard, HostRange, HostSlice, lacks_access, page_size};
+pub use sys::{Errno, FileId, ForkGuard, HostRange, HostSlice, access_refusal, page_size};
 pub use window::Window;

@@ -1,7 +1,7 @@
 //! A Python object as the whole backend: the VMM maps files by itself.
 
 use crate::callbacks::{Callbacks, Method};
-use daxmap_core::{Errno, FileId, Pin, Pins, Placement, Refusal, Span, Steps, View, lacks_access};
+use daxmap_core::{Errno, FileId, Pin, Pins, Placement, Refusal, Span, Steps, View, access_refusal};
 use std::fmt;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ impl Steps for OwnBackend {
     /// The position in a pin is the file offset. Nothing may be taken from the guest for a descriptor that the VMM can't
     /// map: so its access is checked here.
     fn open(&mut self, placement: &Placement) -> Result<(Arc<Pin>, u64), Errno> {
-        if lacks_access(placement.fd, placement.writable) {
-            return Err(Errno(libc::EACCES)); // what mmap would say
+        if let Some(errno) = access_refusal(placement.fd, placement.writable) {
+            return Err(errno);
         }
         Ok((self.pins.pin(placement)?, placement.file_offset.0))
     }

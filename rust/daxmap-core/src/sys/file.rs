@@ -73,18 +73,31 @@ pub(crate) fn is_read_write(fd: RawFd) -> bool {
     access_mode(fd) == Some(libc::O_RDWR)
 }
 
-/// Whether `fd` is open for too little to be mapped: `mmap(2)` then says EACCES before it touches anything.
+/// What `mmap(2)` says of an `fd` that is open for too little to be mapped, before it touches anything: EACCES, or EBADF
+/// where `fd` is a mere path.
 #[must_use]
-pub fn lacks_access(fd: RawFd, writable: bool) -> bool {
-    let mode = access_mode(fd);
-    mode == Some(libc::O_WRONLY) || (writable && mode == Some(libc::O_RDONLY))
+pub fn access_refusal(fd: RawFd, writable: bool) -> Option<Errno> {
+    match access_mode(fd)? {
+        PATH_ONLY => Some(Errno(libc::EBADF)),
+        libc::O_WRONLY => Some(Errno(libc::EACCES)),
+        libc::O_RDONLY if writable => Some(Errno(libc::EACCES)),
+        _ => None,
+    }
 }
 
-/// `O_RDONLY`, `O_WRONLY` or `O_RDWR`: `F_GETFL` of `fcntl(2)`.
+/// The flag of a descriptor that is a mere path.
+#[cfg(target_os = "linux")]
+const PATH_ONLY: i32 = libc::O_PATH;
+/// There is no such descriptor, and no flag.
+#[cfg(not(target_os = "linux"))]
+const PATH_ONLY: i32 = i32::MIN;
+
+/// `O_RDONLY`, `O_WRONLY`, `O_RDWR` or [`PATH_ONLY`]: `F_GETFL` of `fcntl(2)`.
 fn access_mode(fd: RawFd) -> Option<i32> {
     // SAFETY: the kernel checks `fd`; no memory is involved.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    (flags >= 0).then_some(flags & libc::O_ACCMODE)
+    let mode = if flags & PATH_ONLY != 0 { PATH_ONLY } else { flags & libc::O_ACCMODE };
+    (flags >= 0).then_some(mode)
 }
 
 /// Kinds of file systems whose files are mapped with more care than others.

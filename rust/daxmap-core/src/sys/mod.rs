@@ -26,7 +26,7 @@ mod vma;
 
 pub(crate) use copy::{READ_CALL, WRITE_CALL};
 pub use file::FileId;
-pub use file::lacks_access;
+pub use file::access_refusal;
 pub(crate) use file::{Identified, duplicate, identify, is_read_write};
 pub(crate) use file_range::FileRange;
 pub use fork::ForkGuard;

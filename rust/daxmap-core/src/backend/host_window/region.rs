@@ -7,7 +7,7 @@ use crate::book::Mapping;
 use crate::budget::Budget;
 use crate::error::OpenError;
 use crate::refusal::Refusal;
-use crate::sys::{Errno, FileRange, Filesystem, HoleKind, Reservation, Shown, filesystem, lacks_access};
+use crate::sys::{Errno, FileRange, Filesystem, HoleKind, Reservation, Shown, access_refusal, filesystem};
 use crate::window::Window;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -89,14 +89,12 @@ impl Region {
             self.proven.entry(device).or_insert_with(|| filesystem(fd) == Ok(Filesystem::Other));
         }
         self.reservation.place(span.start().0, &file, writable).map_err(|errno| {
-            if errno.0 == libc::EACCES && lacks_access(fd, writable) {
+            if access_refusal(fd, writable) == Some(errno) {
                 return Failure::Unchanged(errno.into()); // said before anything is touched: the common refusal is cheap
             }
-            let failure = self.recover(span, errno.into(), old);
-            if !matches!(failure, Failure::Unchanged(_)) {
-                self.proven.insert(device, false); // or a guest could try until memory of others is in the gap
-            }
-            failure
+            // There may have been a gap: a guest must not try until memory of others is in it.
+            self.proven.insert(device, false);
+            self.recover(span, errno.into(), old)
         })
     }
 
