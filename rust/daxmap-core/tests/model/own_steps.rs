@@ -1,7 +1,7 @@
 //! The guest of a VMM that maps files by itself, from descriptors.
 
 use crate::guest::{Guest, Origin};
-use daxmap_core::{Errno, FileId, Pin, Pins, Placement, Refusal, Span, Steps, View, lacks_access};
+use daxmap_core::{Errno, FileId, Pin, Pins, Placement, Refusal, Span, Steps, View, access_refusal};
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -31,8 +31,8 @@ impl Steps for OwnSteps {
     type Source = Pin;
 
     fn open(&mut self, placement: &Placement) -> Result<(Arc<Pin>, u64), Errno> {
-        if lacks_access(placement.fd, placement.writable) {
-            return Err(Errno(libc::EACCES));
+        if let Some(errno) = access_refusal(placement.fd, placement.writable) {
+            return Err(errno);
         }
         Ok((self.pins.pin(placement)?, placement.file_offset.0))
     }
