@@ -66,7 +66,7 @@ impl DaxMapper {
 #[pymethods]
 impl DaxMapper {
     #[new]
-    #[pyo3(signature = (base, size, backend, *, readonly = false, max_mappings = None, prefault = false, name = String::new()))]
+    #[pyo3(signature = (base, size, backend, *, readonly = false, max_mappings = None, prefault = false, name = ""))]
     #[allow(clippy::too_many_arguments)] // one for each of the contract's
     fn new(
         py: Python<'_>,
@@ -76,13 +76,13 @@ impl DaxMapper {
         readonly: bool,
         max_mappings: Option<u64>,
         prefault: bool,
-        name: String,
+        name: &str,
     ) -> PyResult<Self> {
         let options = Options { readonly, max_mappings, prefault, stop_waiting: Some(stops_waiting) };
         let callbacks = backend.callbacks();
         let open = || Mapper::new(GuestAddress(base), size, options, |window| backend.attach(window, readonly));
         let mapper = py.detach(open).map_err(open_error)?;
-        let mapper = mapper.named(name);
+        let mapper = mapper.named(name.to_owned());
         Ok(Self { mapper, callbacks: Mutex::new(callbacks) })
     }
 
@@ -106,8 +106,8 @@ impl DaxMapper {
             })
         };
         let (base, size) = (of("base")?.extract()?, of("size")?.extract()?);
-        let (readonly, name) = (of("readonly")?.extract()?, of("tag")?.extract()?);
-        Self::new(share.py(), base, size, backend, readonly, max_mappings, prefault, name)
+        let (readonly, name) = (of("readonly")?.extract()?, of("tag")?.extract::<String>()?);
+        Self::new(share.py(), base, size, backend, readonly, max_mappings, prefault, &name)
     }
 
     #[pyo3(signature = (fd, file_offset, window_offset, length, writable, *, replace = false))]
