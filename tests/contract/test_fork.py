@@ -42,7 +42,6 @@ CALLS: dict[str, Callable[[Subject], object]] = {
     "reset": lambda s: s.mapper.reset(),
     "drain_all": lambda s: s.mapper.drain_all(),
     "close": lambda s: s.mapper.close(),
-    "leaving the context": lambda s: s.mapper.__exit__(None, None, None),
     "read": lambda s: s.mapper.read(s.mapper.base, 1),
     "read of nothing": lambda s: s.mapper.read(0, 0),
     "write": lambda s: s.mapper.write(s.mapper.base + 4 * PAGE, b"x"),
@@ -82,6 +81,16 @@ def test_what_touches_no_window_works_in_a_child(subject: Subject) -> None:
         assert repr(subject.mapper)
 
     in_fork(look)
+
+
+def test_child_that_leaves_the_block_leaves_the_window(subject: Subject) -> None:
+    def leave() -> None:
+        with pytest.raises(SystemExit, match="7"), subject.mapper:
+            raise SystemExit(7)
+        assert not subject.mapper.closed
+
+    with subject.untouched():
+        in_fork(leave)
 
 
 def test_drained_mapper_is_closed_in_a_child_too(subject: Subject) -> None:

@@ -21,14 +21,9 @@ from support.guests import (
     is_refusal,
     make_file,
     map_file,
+    open_files,
     open_vm,
 )
-
-
-def open_files(kind: str) -> int:
-    """How many descriptors of the process are of this kind: "kvm-vm", "kvm-vcpu", or "kvm" for any."""
-    links = (str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
-    return sum(kind in link for link in links)
 
 
 def reserved_bytes(address: int, size: int) -> int:

@@ -48,3 +48,9 @@ def word(content: bytes, offset: int = 0) -> int:
 def is_refusal(end: Exit, address: int, *, is_write: bool) -> bool:
     """EFAULT where the CPU runs the guest, an MMIO exit for that very access where KVM emulates it."""
     return end in (Fault(), Mmio(address, is_write))
+
+
+def open_files(kind: str) -> int:
+    """How many descriptors of the process are of this kind: "kvm-vm", "kvm-vcpu", or "kvm" for any."""
+    links = (str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
+    return sum(kind in link for link in links)
