@@ -42,7 +42,6 @@ CALLS: dict[str, Callable[[Subject], object]] = {
     "reset": lambda s: s.mapper.reset(),
     "drain_all": lambda s: s.mapper.drain_all(),
     "close": lambda s: s.mapper.close(),
-    "leaving the context": lambda s: s.mapper.__exit__(None, None, None),
     "read": lambda s: s.mapper.read(s.mapper.base, 1),
     "read of nothing": lambda s: s.mapper.read(0, 0),
     "write": lambda s: s.mapper.write(s.mapper.base + 4 * PAGE, b"x"),
@@ -56,6 +55,12 @@ def check_calls_are_refused(subject: Subject) -> None:
         with pytest.raises(PermissionError) as caught:
             call(subject)
         assert caught.value.errno == EPERM, name
+
+
+def test_leaving_the_context_in_a_child_does_nothing(subject: Subject) -> None:
+    """A child that ends inside `with mapper:` leaves it, and did not mean the parent's window."""
+    with subject.untouched():
+        in_fork(lambda: subject.mapper.__exit__(None, None, None))
 
 
 def test_calls_in_a_child_are_refused_and_the_parent_goes_on(subject: Subject) -> None:
