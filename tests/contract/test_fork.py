@@ -57,6 +57,12 @@ def check_calls_are_refused(subject: Subject) -> None:
         assert caught.value.errno == EPERM, name
 
 
+def test_leaving_the_context_in_a_child_does_nothing(subject: Subject) -> None:
+    """A child that ends inside `with mapper:` leaves it, and did not mean the parent's window."""
+    with subject.untouched():
+        in_fork(lambda: subject.mapper.__exit__(None, None, None))
+
+
 def test_calls_in_a_child_are_refused_and_the_parent_goes_on(subject: Subject) -> None:
     with subject.untouched():
         in_fork(lambda: check_calls_are_refused(subject))
