@@ -65,7 +65,7 @@ def test_what_a_callback_says(
     with recorder.mapper() as mapper:
         if method == "unmap":
             mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=False)
-        recorder.fail_next(fault)
+        recorder.fail_next(fault, fault)  # an unmap that raised is asked for once more
         with recording(logging.WARNING) as records:
             if method == "map":
                 assert errno_of(lambda: mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=False)) == EIO

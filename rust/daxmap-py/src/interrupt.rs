@@ -1,43 +1,50 @@
 //! Exceptions that end a program, not a request: `KeyboardInterrupt`, `SystemExit`, whatever is no `Exception`.
 //!
-//! Python code that a call runs on its way may raise one: a callback, or whoever handles a log record. The call can't end
+//! Python code that a call runs on its way may raise one: a callback, or a handler of log records. The call can't end
 //! there and then, since book and guest would differ. So the exception is kept, and raised when the call is over.
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
-thread_local! {
-    /// What the innermost call under way on this thread has to raise; `None` while there is no call.
-    static CALL: RefCell<Option<Kept>> = const { RefCell::new(None) };
+/// What the innermost call under way on this thread has to raise.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// There is no call.
+    None,
+    Nothing,
+    /// The last of [`KEPT`].
+    Kept,
 }
 
-/// The first exception that was kept.
-#[derive(Default)]
-struct Kept(Option<PyErr>);
+thread_local! {
+    /// Apart from what is kept, since this is looked at in each call, and that hardly ever.
+    static CALL: Cell<Call> = const { Cell::new(Call::None) };
+    /// The first exception of each call under way that has one, the innermost last.
+    static KEPT: RefCell<Vec<PyErr>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Makes a call, and raises after it what was kept meanwhile, in place of what it gives. What an outer call on this
-/// thread has to raise stays that call's: a callback, or whoever handles a log record, may use a mapper too.
+/// thread has to raise stays that call's: a callback, or a handler of log records, may use a mapper too.
 pub(crate) fn raised_after<T>(call: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
-    let outer = CALL.replace(Some(Kept::default()));
+    let outer = CALL.replace(Call::Nothing);
     let result = call();
     match CALL.replace(outer) {
-        Some(Kept(Some(error))) => Err(error),
-        _ => result,
+        Call::Kept => KEPT.with_borrow_mut(Vec::pop).map_or(result, Err),
+        Call::None | Call::Nothing => result,
     }
 }
 
-/// Keeps `error` for the end of the call under way. Where there is none, in a destructor, it can only be shown.
+/// Keeps `error` for the end of the call under way, if it is the first. Where there is none, in a destructor, it can only
+/// be shown.
 fn keep(py: Python<'_>, error: PyErr) {
-    let left = CALL.with_borrow_mut(|call| match call {
-        Some(kept) => {
-            kept.0.get_or_insert(error);
-            None
+    match CALL.get() {
+        Call::None => error.write_unraisable(py, None),
+        Call::Nothing => {
+            KEPT.with_borrow_mut(|kept| kept.push(error));
+            CALL.set(Call::Kept);
         }
-        None => Some(error),
-    });
-    if let Some(error) = left {
-        error.write_unraisable(py, None);
+        Call::Kept => {}
     }
 }
 
