@@ -82,3 +82,24 @@ def test_what_a_resolver_says(text: str) -> None:
     with RecordingBackend().mapper() as mapper, recording(logging.WARNING) as records:
         assert told(DaxDispatcher(mapper, resolve).handle(map_request(1, 0, length=PAGE))) == ENOENT
         check(records.records)
+
+
+def test_what_an_exception_of_a_resolver_says_that_is_logged_with_its_traceback(text: str) -> None:
+    def resolve(_nodeid: int, _fh: int | None, _writable: bool) -> int:  # noqa: FBT001
+        error = ValueError(text)
+        error.add_note(text)
+        raise error from RuntimeError(text)
+
+    with RecordingBackend().mapper() as mapper, recording(logging.WARNING) as records:
+        assert told(DaxDispatcher(mapper, resolve).handle(map_request(1, 0, length=PAGE))) == EIO
+    [record] = records.records
+    assert (record.levelno, record.exc_info) == (logging.ERROR, None)
+    first, *rest = logging.Formatter().format(record).split("\n")
+    assert first.startswith("resolver failed: ValueError: ")
+    assert any("in resolve" in line for line in rest)
+    for line in (first, *rest):
+        assert len(line) <= LONGEST
+        assert line.isprintable(), ascii(line)
+        line.encode()
+    assert all(line.startswith("  ") for line in rest), "no line looks like a record"
+    assert sum(map(len, rest)) <= 12_000

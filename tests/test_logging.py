@@ -12,6 +12,7 @@ import pytest
 from daxmap import DaxMapper, HostWindowBackend
 from support.children import run_in_child
 from support.host import PAGE
+from support.recording import Fault, RecordingHypervisor
 from support.records import LOGGER, Prober, Recorder, recording
 from support.rig import Rig, Subject
 
@@ -138,6 +139,29 @@ def test_one_guest_does_not_use_up_the_warnings_of_another(rig: Rig) -> None:
         recorder.take(logging.WARNING)
         refuse(quiet.mapper)
         assert len(recorder.take(logging.WARNING)) == 1
+
+
+@pytest.mark.parametrize("pages", [3, 40])
+def test_what_a_drain_could_not_do_is_told_whatever_a_guest_did_before(tmp_path: Path, pages: int) -> None:
+    recorder = RecordingHypervisor()
+    mapper = recorder.mapper()
+    with (tmp_path / "file").open("w+b") as file:
+        for page in range(pages):
+            mapper.setup_mapping(file, 0, page * PAGE, PAGE, writable=False)
+    with recording(logging.WARNING):
+        for _ in range(100):
+            refuse(mapper, 60 * PAGE)
+    recorder.fail_next(*[Fault(returns=-1)] * 1000)
+    with recording(logging.WARNING) as records:
+        mapper.drain_all()
+    messages = records.take(logging.WARNING)
+    assert mapper.stats().leaked_count == pages
+    if pages == 3:
+        told = "\n".join(messages)
+        assert all(f"range [{page * PAGE:#x}, {(page + 1) * PAGE:#x}) is leaked" in told for page in range(pages))
+    else:
+        assert len(messages) == BURST + 1
+        assert "more" in messages[-1]
 
 
 def test_what_a_handler_raises_harms_no_call(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:

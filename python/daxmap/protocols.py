@@ -19,7 +19,9 @@ class Hypervisor(Protocol):
 
     Each call is one step. Returning None or 0 means that it was done. Raising an exception, or returning anything
     else, means that it was not: the operation fails with EIO, and the exception is its `__cause__`. Calls come one at a
-    time for each mapper, from any thread, under the mapper's lock: one that calls its own mapper gets EDEADLK.
+    time for each mapper, from any thread, under the mapper's lock: one that calls its own mapper gets EDEADLK. It must
+    not call another mapper whose callbacks may call this one: two threads would wait for each other, until a signal
+    handler ends the wait of one, if that is the main thread. Nor may it wait for a thread that calls this mapper.
 
     A call that raised may have done its work before. So after a `map` that raised, `unmap` is called (which is to
     succeed where there is nothing to unmap), after a `protect` that raised, `protect` with the old access, and an

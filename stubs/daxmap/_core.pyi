@@ -211,9 +211,15 @@ class DaxMapper:
     Every method may be called from many threads. Leaving it as a context manager drains it. A mapper dropped without
     that drains itself, with a ResourceWarning. Wrong types are TypeErrors, ints outside 64 bits OverflowErrors, and
     what a `fileno()` raises passes through. An OSError leaves mapper, host and guest as they were, unless it says
-    otherwise. In a forked child every method that would use the window raises EPERM; in a callback of the mapper
-    itself, EDEADLK. A KeyboardInterrupt, and all else that is no Exception, passes through from a callback, once the
-    mapper is as it was.
+    otherwise. In a callback of the mapper itself, every method that would use the window raises EDEADLK.
+
+    In a forked child, such a method raises EPERM, and leaving the context manager does nothing. If a callback forks,
+    the call ends with EPERM in the child, and makes no further callback there.
+
+    A KeyboardInterrupt, and all else that is no Exception, passes through from a callback or a handler of log records,
+    once mapper and guest agree. A call that waits for another thread's call of this mapper ends if a signal handler
+    raises, which Python runs on the main thread: it has done nothing then. When the interpreter exits, callbacks on
+    other threads get a second to end, then a SystemExit; no further ones are made there, and such a call is SystemExit.
 
     Args:
         base: Guest physical address of the window, a multiple of `page_size`.
@@ -375,7 +381,7 @@ class DaxMapper:
         nothing.
 
         Raises:
-            OSError: EPERM in a forked child.
+            OSError: EPERM in a forked child; EDEADLK in a callback of this mapper.
         """
     def close(self) -> None:
         """The same as `drain_all`."""
@@ -477,7 +483,7 @@ class _Dispatcher:
             TypeError: `request` is no buffer.
             BaseException: What resolver or mapper raised, if it is no Exception: KeyboardInterrupt and the like. For
                 their Exceptions the guest is told an errno: that of an OSError; of any other EIO, and the traceback is
-                logged.
+                logged. On all but the last thread, SystemExit while the interpreter exits.
         """
     def negotiate(self, init_request: ReadableBuffer, init_reply: ReadableBuffer) -> bytes:
         """Put the DAX part into the VMM's own reply to INIT: flags that the guest offered, and `map_alignment`.

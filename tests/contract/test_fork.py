@@ -174,6 +174,41 @@ def test_calls_in_a_child_wait_for_no_lock(rig: Rig) -> None:
         thread.join()
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_looks_at_a_closed_mapper_in_a_child_wait_for_no_lock(rig: Rig) -> None:
+    """Nor does what its host window says of itself: the thread that has the lock is not there to let it go."""
+    backend = HostWindowBackend()
+    mapper = DaxMapper(1 << 40, 2 << 20, backend)
+    mapper.drain_all()
+    stop = threading.Event()
+
+    def look() -> None:
+        mapper.lookup(0)
+        list(mapper)
+        repr(backend)
+
+    def keep_looking() -> None:
+        while not stop.is_set():
+            look()
+
+    def check() -> None:
+        for _ in range(10):
+            look()
+
+    threads = [threading.Thread(target=keep_looking) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            in_fork(check)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    backend.release()
+    assert rig.mapped() == []
+
+
 def test_mapper_made_in_a_child_works_there(subject: Subject, tmp_path: Path) -> None:
     def use() -> None:
         with HostWindowRig(tmp_path / "child") as rig:

@@ -57,6 +57,69 @@ def test_call_of_the_own_mapper_is_refused_and_the_outer_call_succeeds(
     assert not recorder.book
 
 
+def test_refused_call_of_the_own_mapper_is_not_logged_under_the_lock(
+    recorder: AnyRecorder, mapper: DaxMapper, file: HostFile
+) -> None:
+    def call_back() -> None:
+        for call in OWN_CALLS.values():
+            with pytest.raises(OSError, match="callback"):
+                call(mapper, file.fd)
+
+    recorder.on_call = call_back
+    with recording(logging.WARNING) as records:
+        mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=False)
+    assert records.records == []
+    assert mapper.stats().errors[EDEADLK] > 0
+    recorder.on_call = lambda: None
+
+
+FORKING_CALLS: dict[str, Callable[[DaxMapper, int], object]] = {
+    "setup_mapping": lambda mapper, fd: mapper.setup_mapping(fd, 0, 8 * PAGE, PAGE, writable=False),
+    "replacement": lambda mapper, fd: mapper.setup_mapping(fd, 0, 0, 2 * PAGE, writable=False, replace=True),
+    "remove_mapping": lambda mapper, _: mapper.remove_mapping(0, PAGE),
+    "remove_range": lambda mapper, _: mapper.remove_range(0, 4 * PAGE),
+    "remove_mappings": lambda mapper, _: mapper.remove_mappings([(page * PAGE, PAGE) for page in range(4)]),
+    "reset": lambda mapper, _: mapper.reset(),
+    "drain_all": lambda mapper, _: mapper.drain_all(),
+    "leaving the context": lambda mapper, _: mapper.__exit__(None, None, None),
+}
+
+
+@pytest.mark.parametrize("raised", [None, RuntimeError(), SystemExit(7)], ids=["returns", "raises", "exits"])
+@pytest.mark.parametrize("name", FORKING_CALLS)
+def test_child_that_a_callback_forks_calls_nothing_more(
+    recorder: AnyRecorder, mapper: DaxMapper, file: HostFile, name: str, raised: BaseException | None
+) -> None:
+    for page in range(4):
+        mapper.setup_mapping(file.fd, 0, page * PAGE, PAGE, writable=False)
+    child = -1
+    calls = 0
+
+    def fork() -> None:
+        nonlocal child, calls
+        recorder.on_call = lambda: None
+        calls = len(recorder.calls)
+        child = os.fork()
+        if child == 0 and raised is not None:
+            raise raised
+
+    recorder.on_call = fork
+    outcome: BaseException | None = None
+    try:
+        FORKING_CALLS[name](mapper, file.fd)
+    except BaseException as error:
+        if child != 0:
+            raise
+        outcome = error
+    if child == 0:
+        expected = SystemExit if isinstance(raised, SystemExit) else PermissionError
+        wrong = [not isinstance(outcome, expected), len(recorder.calls) != calls, mapper.closed]
+        os._exit(wrong.index(True) + 1 if any(wrong) else 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(recorder.calls) >= calls
+    check_books(recorder, mapper)
+
+
 def test_callback_may_look_at_what_needs_no_lock(recorder: AnyRecorder, mapper: DaxMapper, file: HostFile) -> None:
     seen: list[tuple[object, ...]] = []
     recorder.on_call = lambda: seen.append((len(mapper), mapper.stats().live_mappings, mapper.closed, repr(mapper)))

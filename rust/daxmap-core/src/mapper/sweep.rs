@@ -66,6 +66,10 @@ impl Mapper {
             let _ = open.backend.change(&nothing, &mut open.notes);
         }
         self.sweep(&mut open);
+        if self.guard.is_child() {
+            *state = Some(open); // a callback forked, and this is its child: the rest is the parent's to do
+            return Vec::new();
+        }
         let unsettled = open.backend.unsettled();
         let Open { book, backend, mut charge, mut notes, .. } = open;
         if unsettled > 0 {
