@@ -43,6 +43,8 @@ fn an_unknown_range_is_refused_until_something_is_mapped_there() {
     assert_eq!((answer.lost, world.unknown()), (true, 1)); // a strict guest refuses to unmap what is not there
     let (answer, _) = world.make(&Request::RemoveRange(pages((3, 1))), []);
     assert_eq!((answer.errno, world.unknown()), (libc::EIO, 1));
+    let (answer, _) = world.make(&setup(2, 0, (0, 4), false), [Works, Refused]);
+    assert_eq!((answer.errno, answer.lost, world.unknown()), (libc::EIO, false, 1), "the new one is surely not there");
     assert_eq!(world.make(&Request::RemoveRange(pages((4, 1))), []).0.errno, 0, "another range");
     assert_eq!(world.make(&setup(2, 0, (0, 2), false), []).0.errno, 0);
     assert_eq!(world.unknown(), 1, "the rest is unknown still");

@@ -100,21 +100,24 @@ impl Book {
             }
             Verdict::Unchanged => Err(Failure::Unchanged(refusal())),
             Verdict::Lost { whole, new_is_unknown } => {
-                let new_is_unknown = new_is_unknown && change.new.is_some();
                 let chosen = (0..8).zip(change.old).filter(|(bit, _)| whole >> bit & 1 == 1);
                 let mut gone: Vec<_> = chosen.map(|(_, mapping)| mapping.span).collect();
                 if gone.is_empty() && !change.old.is_empty() {
                     gone.push(span);
                 }
-                if gone.is_empty() && !new_is_unknown {
-                    return Err(Failure::Unchanged(refusal()));
-                }
                 for range in &gone {
                     self.lost += self.cut(*range);
                 }
-                if new_is_unknown {
-                    self.unknown.push(span);
-                    self.lost += 1;
+                // What is shown is not unknown.
+                let mut unknown: Vec<_> = change.new.iter().map(|new| new.span).filter(|_| new_is_unknown).collect();
+                for live in &self.shown {
+                    unknown = unknown.into_iter().flat_map(|range| range.without(live.span)).collect();
+                }
+                let new_is_unknown = !unknown.is_empty();
+                self.lost += u64::from(new_is_unknown);
+                self.unknown.extend(unknown);
+                if gone.is_empty() && !new_is_unknown {
+                    return Err(Failure::Unchanged(refusal()));
                 }
                 Err(Failure::Lost { cause: refusal(), gone, new_is_unknown })
             }

@@ -120,6 +120,8 @@ pub(crate) enum Step {
     /// The request that made a live mapping, once more: a writable one is an upgrade, or a repeat.
     Again {
         live: Index,
+        /// Which of the file's descriptors is used.
+        by: Index,
         writable: bool,
         replace: bool,
     },
@@ -138,9 +140,9 @@ impl Step {
             // Which of many cuts the budget lets through depends on their order, which nobody is promised.
             Self::Make(Request::RemoveRanges(entries)) if naive.is_limited() => Request::RemoveRange(entries[0]),
             Self::Make(request) => request,
-            Self::Again { live: index, writable, replace } => {
+            Self::Again { live: index, by, writable, replace } => {
                 live(index).map_or(Request::Reset, |mapping| Request::Setup {
-                    file: naive.files.iter().position(|(file, _)| *file == mapping.file).unwrap(),
+                    file: naive.descriptor_of(mapping.file, by),
                     file_offset: mapping.file_offset.0,
                     range: (mapping.span.start().0, mapping.span.length()),
                     writable,
@@ -164,11 +166,8 @@ pub(crate) fn steps(offsets: Vec<u64>, lengths: Vec<u64>, files: usize) -> impl 
             Step::Make(Request::Setup { file, file_offset, range, writable, replace })
         },
     );
-    let again = (any::<Index>(), any::<bool>(), any::<bool>()).prop_map(|(live, writable, replace)| Step::Again {
-        live,
-        writable,
-        replace,
-    });
+    let again = (any::<Index>(), any::<Index>(), any::<bool>(), any::<bool>())
+        .prop_map(|(live, by, writable, replace)| Step::Again { live, by, writable, replace });
     let many = prop::collection::vec((prop::bool::weighted(0.7), any::<Index>(), range.clone()), 0..10);
     let ranges = prop::collection::vec(range.clone(), 1..5);
     prop_oneof![
