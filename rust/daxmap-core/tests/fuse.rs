@@ -2,8 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 
 use daxmap_core::fuse::{
-    GuestErrno, Header, Init, LONGEST_BODY, Malformed, Offer, Outcomes, Policy, Request, decode, negotiate, reply,
-    verify,
+    Header, Init, LONGEST_BODY, Malformed, Offer, Outcomes, Policy, Request, decode, negotiate, reply, verify,
 };
 use daxmap_core::{Errno, FileOffset, MapRequest, WindowOffset};
 use proptest::prelude::*;
@@ -167,7 +166,7 @@ proptest! {
     #[test]
     fn a_guest_believes_every_reply(unique in any::<u64>(), opcode in any::<u32>(), errno in any::<i32>()) {
         for opcode in [opcode, SETUP, REMOVE] {
-            let refused = Err(GuestErrno::in_reply_to(&header(opcode), Errno(errno)));
+            let refused = Err(header(opcode).guest_errno(Errno(errno)));
             for result in [Ok(()), refused] {
                 prop_assert!(a_guest_believes(unique, &reply(unique, result)));
             }
@@ -200,7 +199,7 @@ proptest! {
 fn every_errno_is_told_by_the_table() {
     for opcode in [SETUP, REMOVE, INIT, 0, 1, u32::MAX] {
         for errno in (0..5000).chain([i32::MIN, -512, -5, -1, i32::MAX]) {
-            let number = GuestErrno::in_reply_to(&header(opcode), Errno(errno)).number();
+            let number = header(opcode).guest_errno(Errno(errno)).number();
             assert_eq!(number, told(opcode, errno), "opcode {opcode}, errno {errno}");
         }
     }
@@ -217,7 +216,7 @@ fn a_guest_is_never_told_what_would_send_it_in_circles() {
         (libc::ENOSPC, 28),
         (libc::ENOSYS, 38),
     ] {
-        assert_eq!(GuestErrno::in_reply_to(&header(SETUP), Errno(errno)).number(), number);
+        assert_eq!(header(SETUP).guest_errno(Errno(errno)).number(), number);
     }
 }
 
@@ -268,7 +267,7 @@ fn a_reply_offers_what_the_guest_offered_and_keeps_the_rest() {
 #[test]
 fn a_reply_that_settles_nothing_stays_as_it_is() {
     let init = Init { major: 7, flags: u64::MAX };
-    let mut refusal = reply(7, Err(GuestErrno::in_reply_to(&header(INIT), Errno(libc::EIO))));
+    let mut refusal = reply(7, Err(header(INIT).guest_errno(Errno(libc::EIO))));
     assert_eq!(negotiate(&init, 4096, &mut refusal), None);
     let mut own = [vec![80, 0, 0, 0], vec![0; 76]].concat();
     assert_eq!(negotiate(&Init { major: 8, ..init }, 4096, &mut own), None);
@@ -291,7 +290,7 @@ fn outcomes_are_counted_by_what_the_guest_was_told() {
     let outcomes = Outcomes::default();
     outcomes.count(Ok(()));
     for errno in [libc::ENOENT, libc::EAGAIN, libc::EINTR, 511, 512] {
-        outcomes.count(Err(GuestErrno::in_reply_to(&header(SETUP), Errno(errno))));
+        outcomes.count(Err(header(SETUP).guest_errno(Errno(errno))));
     }
     assert_eq!(outcomes.mapped(), 1);
     let eio = if cfg!(target_os = "linux") { vec![(2, 1), (5, 3), (511, 1)] } else { vec![(2, 1), (5, 4)] };

@@ -295,7 +295,7 @@ impl<'py> Call<'_, 'py> {
 
     /// What the guest is told of an errno, which the log has.
     fn told(&self, errno: Errno) -> GuestErrno {
-        let told = GuestErrno::in_reply_to(self.header, errno);
+        let told = self.header.guest_errno(errno);
         if told.number() != errno.0 {
             self.dispatcher.warnings.warn(format_args!("the guest is told {told} in place of errno {}", errno.0));
         }

@@ -8,7 +8,6 @@
 //!    `ERESTARTSYS` say, and takes a reply with one for broken.
 //! 3. In a reply to SETUPMAPPING, some errnos would set a guest going in circles: see [`INSTEAD`].
 
-use super::request::Header;
 use crate::sys::Errno;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -40,11 +39,10 @@ const INSTEAD: [(i32, i32); 3] = [(EAGAIN, EIO), (EINTR, EIO), (ENOMEM, ENOSPC)]
 pub struct GuestErrno(i32);
 
 impl GuestErrno {
-    /// What the guest is told of `errno`, an errno of this host, in the reply to a request.
-    #[must_use]
-    pub fn in_reply_to(request: &Header, errno: Errno) -> Self {
+    /// What the guest is told of `errno`, an errno of this host, in the reply to a SETUPMAPPING or to another request.
+    pub(super) fn new(errno: Errno, to_setup: bool) -> Self {
         let number = if cfg!(target_os = "macos") { from_macos(errno.0) } else { from_linux(errno.0) };
-        let instead = INSTEAD.iter().find(|(not_told, _)| request.is_setup() && *not_told == number);
+        let instead = INSTEAD.iter().find(|(not_told, _)| to_setup && *not_told == number);
         Self(instead.map_or(number, |(_, instead)| *instead))
     }
 

@@ -1,8 +1,10 @@
 //! Requests as values, and every check that needs nothing but the request.
 
+use super::errno::GuestErrno;
 use super::init::Init;
 use crate::addr::{FileOffset, WindowOffset};
 use crate::mapper::MapRequest;
+use crate::sys::Errno;
 use std::fmt;
 
 /// Size of `struct fuse_in_header` in bytes.
@@ -102,6 +104,12 @@ impl Header {
     #[must_use]
     pub fn is_setup(&self) -> bool {
         self.opcode == SETUPMAPPING
+    }
+
+    /// What the guest is told of `errno`, an errno of this host, in the reply to this request.
+    #[must_use]
+    pub fn guest_errno(&self, errno: Errno) -> GuestErrno {
+        GuestErrno::new(errno, self.is_setup())
     }
 
     /// Holds the header to the message that it is of.
