@@ -79,7 +79,6 @@ impl Dispatcher {
     fn handle<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let Some((header, body)) = read(request)? else { return Ok(None) };
         let py = request.py();
-        let _inside = exit::enter(py)?;
         raised_after(|| Call { py, dispatcher: self, header: &header }.reply(&body))
     }
 
@@ -185,6 +184,7 @@ impl<'py> Call<'_, 'py> {
             AnyMapper::Ours(mapper) => mapper.get().check(range)?,
             AnyMapper::Theirs(_) => {}
         }
+        let _inside = exit::enter(self.py)?;
         let file = self.dispatcher.resolver.bind(self.py).call1((nodeid, fh, range.writable));
         let file = file.map_err(|error| self.raised("resolver", error))?;
         if file.is_instance_of::<PyInt>() && !file.is_instance_of::<PyBool>() {
@@ -225,6 +225,7 @@ impl<'py> Call<'_, 'py> {
             AnyMapper::None => NO_MAPPER,
             AnyMapper::Ours(mapper) => Ok(mapper.get().call(self.py, |mapper| mapper.remove_ranges(ranges))??),
             AnyMapper::Theirs(mapper) => {
+                let _inside = exit::enter(self.py)?;
                 let mut first = Ok(());
                 for (offset, length) in ranges {
                     let removed = mapper.call_method1(self.py, intern!(self.py, "remove_range"), (offset.0, *length));
@@ -248,6 +249,7 @@ impl<'py> Call<'_, 'py> {
 
     /// Takes away whatever is mapped. No failure keeps a guest from starting, nor from leaving.
     fn restart(&self) -> PyResult<()> {
+        let _inside = exit::enter(self.py)?;
         let done = match &self.dispatcher.mapper {
             AnyMapper::None => Ok(()),
             AnyMapper::Ours(mapper) => {
@@ -268,6 +270,7 @@ impl<'py> Call<'_, 'py> {
     }
 
     fn reset(&self, mapper: &Py<PyAny>) -> Result<(), NotDone> {
+        let _inside = exit::enter(self.py)?;
         let reset = mapper.call_method0(self.py, intern!(self.py, "reset"));
         reset.map(drop).map_err(|error| self.raised("mapper", error))
     }
