@@ -4,10 +4,11 @@
 use crate::error::{Error, Result};
 use std::ops::{Deref, DerefMut};
 use std::ptr;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-/// How long a thread waits before it asks whether to stop.
+/// How long a thread waits before it looks for itself, and asks whether to stop.
 const SLICE: Duration = Duration::from_millis(50);
 
 /// No thread's [`this_thread`].
@@ -24,22 +25,24 @@ fn this_thread() -> usize {
 
 #[derive(Debug)]
 pub(super) struct Lock<T> {
-    state: Mutex<State<T>>,
+    /// Whose the lock is. Relaxed is enough: a thread only looks for itself, and it sees what it wrote.
+    owner: AtomicUsize,
+    value: Mutex<T>,
+    /// How many threads wait. They do so at `released`, with `queue`; who finds the lock free needs neither.
+    waiting: AtomicUsize,
+    queue: Mutex<()>,
     released: Condvar,
 }
 
-#[derive(Debug)]
-struct State<T> {
-    /// What is locked. While somebody has the lock, it is in the [`Guard`].
-    value: T,
-    owner: usize,
-    /// How many threads wait.
-    waiting: usize,
-}
-
-impl<T: Default> Lock<T> {
+impl<T> Lock<T> {
     pub(super) fn new(value: T) -> Self {
-        Self { state: Mutex::new(State { value, owner: NOBODY, waiting: 0 }), released: Condvar::new() }
+        Self {
+            owner: AtomicUsize::new(NOBODY),
+            value: Mutex::new(value),
+            waiting: AtomicUsize::new(0),
+            queue: Mutex::new(()),
+            released: Condvar::new(),
+        }
     }
 
     /// The lock. A panic under it poisons nothing: what it protects is changed in single steps.
@@ -49,63 +52,74 @@ impl<T: Default> Lock<T> {
     /// asked now and then while another thread has it, says so.
     pub(super) fn acquire(&self, stop_waiting: Option<fn() -> bool>) -> Result<Guard<'_, T>> {
         let me = this_thread();
-        let mut state = self.state();
-        if state.owner == me {
+        if self.owner.load(Relaxed) == me {
             return Err(Error::Reentered);
         }
-        while state.owner != NOBODY {
-            state = self.wait(state);
-            if state.owner == NOBODY {
-                break; // not asked: it is this thread's turn
-            }
-            drop(state); // asking may take as long as the interpreter is busy
-            if stop_waiting.is_some_and(|stop| stop()) {
-                return Err(Error::StoppedWaiting);
-            }
-            state = self.state();
+        let value = match self.at_once() {
+            Some(value) => value,
+            None => self.wait(stop_waiting)?,
+        };
+        self.owner.store(me, Relaxed);
+        Ok(Guard { value, wake: Wake(self) })
+    }
+
+    fn at_once(&self) -> Option<MutexGuard<'_, T>> {
+        match self.value.try_lock() {
+            Ok(value) => Some(value),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
-        state.owner = me;
-        let value = std::mem::take(&mut state.value);
-        drop(state);
-        Ok(Guard { lock: self, value })
     }
 
-    /// Waits until the lock is free, but no longer than [`SLICE`].
-    fn wait<'a>(&self, mut state: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
-        state.waiting = state.waiting.saturating_add(1);
-        let waited = self.released.wait_timeout_while(state, SLICE, |state| state.owner != NOBODY);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.waiting = state.waiting.saturating_sub(1);
-        state
-    }
-
-    fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    #[cold]
+    fn wait(&self, stop_waiting: Option<fn() -> bool>) -> Result<MutexGuard<'_, T>> {
+        self.waiting.fetch_add(1, SeqCst);
+        let waited = loop {
+            let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(value) = self.at_once() {
+                break Ok(value);
+            }
+            let woken = self.released.wait_timeout(queue, SLICE).unwrap_or_else(PoisonError::into_inner);
+            let in_vain = woken.1.timed_out();
+            drop(woken); // asking may take as long as the interpreter is busy
+            if in_vain && stop_waiting.is_some_and(|stop| stop()) {
+                break Err(Error::StoppedWaiting);
+            }
+        };
+        self.waiting.fetch_sub(1, SeqCst);
+        waited
     }
 
     pub(super) fn get_mut(&mut self) -> &mut T {
-        &mut self.state.get_mut().unwrap_or_else(PoisonError::into_inner).value
+        self.value.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-pub(super) struct Guard<'a, T: Default> {
-    lock: &'a Lock<T>,
-    value: T,
+pub(super) struct Guard<'a, T> {
+    value: MutexGuard<'a, T>,
+    /// Dropped after the value, and so with the lock free.
+    wake: Wake<'a, T>,
 }
 
-impl<T: Default> Drop for Guard<'_, T> {
+impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        let mut state = self.lock.state();
-        state.value = std::mem::take(&mut self.value);
-        state.owner = NOBODY;
-        if state.waiting > 0 {
-            drop(state);
-            self.lock.released.notify_one();
+        self.wake.0.owner.store(NOBODY, Relaxed); // before the mutex is let go, which happens after this
+    }
+}
+
+/// Wakes a thread that waits. One that is overlooked, since it has just begun to, finds the lock free a [`SLICE`] later.
+struct Wake<'a, T>(&'a Lock<T>);
+
+impl<T> Drop for Wake<'_, T> {
+    fn drop(&mut self) {
+        if self.0.waiting.load(SeqCst) > 0 {
+            drop(self.0.queue.lock());
+            self.0.released.notify_one();
         }
     }
 }
 
-impl<T: Default> Deref for Guard<'_, T> {
+impl<T> Deref for Guard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -113,7 +127,7 @@ impl<T: Default> Deref for Guard<'_, T> {
     }
 }
 
-impl<T: Default> DerefMut for Guard<'_, T> {
+impl<T> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.value
     }
