@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-/// How long a thread waits before it asks whether to stop.
+/// How long a thread waits before it looks for itself, and asks whether to stop.
 const SLICE: Duration = Duration::from_millis(50);
 
 /// No thread's [`this_thread`].
@@ -28,10 +28,9 @@ pub(super) struct Lock<T> {
     /// Whose the lock is. Relaxed is enough: a thread only looks for itself, and it sees what it wrote.
     owner: AtomicUsize,
     value: Mutex<T>,
-    /// How many threads wait.
+    /// How many threads wait. They do so at `released`, with `queue`; who finds the lock free needs neither.
     waiting: AtomicUsize,
-    /// Held by a waiting thread from its last try on until it sleeps, so that it can't miss a release in between.
-    sleep: Mutex<()>,
+    queue: Mutex<()>,
     released: Condvar,
 }
 
@@ -41,7 +40,7 @@ impl<T> Lock<T> {
             owner: AtomicUsize::new(NOBODY),
             value: Mutex::new(value),
             waiting: AtomicUsize::new(0),
-            sleep: Mutex::new(()),
+            queue: Mutex::new(()),
             released: Condvar::new(),
         }
     }
@@ -56,15 +55,15 @@ impl<T> Lock<T> {
         if self.owner.load(Relaxed) == me {
             return Err(Error::Reentered);
         }
-        let value = match self.try_lock() {
+        let value = match self.at_once() {
             Some(value) => value,
             None => self.wait(stop_waiting)?,
         };
         self.owner.store(me, Relaxed);
-        Ok(Guard { lock: self, value: Some(value) })
+        Ok(Guard { value, wake: Wake(self) })
     }
 
-    fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+    fn at_once(&self) -> Option<MutexGuard<'_, T>> {
         match self.value.try_lock() {
             Ok(value) => Some(value),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -75,22 +74,20 @@ impl<T> Lock<T> {
     #[cold]
     fn wait(&self, stop_waiting: Option<fn() -> bool>) -> Result<MutexGuard<'_, T>> {
         self.waiting.fetch_add(1, SeqCst);
-        let value = loop {
-            let sleep = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(value) = self.try_lock() {
+        let waited = loop {
+            let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(value) = self.at_once() {
                 break Ok(value);
             }
-            drop(self.released.wait_timeout(sleep, SLICE));
-            if let Some(value) = self.try_lock() {
-                break Ok(value);
-            }
-            // With nothing held: asking may take as long as the interpreter is busy.
-            if stop_waiting.is_some_and(|stop| stop()) {
+            let woken = self.released.wait_timeout(queue, SLICE).unwrap_or_else(PoisonError::into_inner);
+            let in_vain = woken.1.timed_out();
+            drop(woken); // asking may take as long as the interpreter is busy
+            if in_vain && stop_waiting.is_some_and(|stop| stop()) {
                 break Err(Error::StoppedWaiting);
             }
         };
         self.waiting.fetch_sub(1, SeqCst);
-        value
+        waited
     }
 
     pub(super) fn get_mut(&mut self) -> &mut T {
@@ -99,18 +96,25 @@ impl<T> Lock<T> {
 }
 
 pub(super) struct Guard<'a, T> {
-    lock: &'a Lock<T>,
-    /// Always there, until the drop.
-    value: Option<MutexGuard<'a, T>>,
+    value: MutexGuard<'a, T>,
+    /// Dropped after the value, and so with the lock free.
+    wake: Wake<'a, T>,
 }
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        self.lock.owner.store(NOBODY, Relaxed); // before others get the lock
-        drop(self.value.take());
-        if self.lock.waiting.load(SeqCst) > 0 {
-            let _sleep = self.lock.sleep.lock().unwrap_or_else(PoisonError::into_inner);
-            self.lock.released.notify_one();
+        self.wake.0.owner.store(NOBODY, Relaxed); // before the mutex is let go, which happens after this
+    }
+}
+
+/// Wakes a thread that waits. One that is overlooked, since it has just begun to, finds the lock free a [`SLICE`] later.
+struct Wake<'a, T>(&'a Lock<T>);
+
+impl<T> Drop for Wake<'_, T> {
+    fn drop(&mut self) {
+        if self.0.waiting.load(SeqCst) > 0 {
+            drop(self.0.queue.lock());
+            self.0.released.notify_one();
         }
     }
 }
