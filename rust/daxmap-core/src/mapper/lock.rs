@@ -123,13 +123,13 @@ impl<T> Deref for Guard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.value.as_deref().unwrap_or_else(|| unreachable!("the lock is held until the drop"))
+        &self.value
     }
 }
 
 impl<T> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.value.as_deref_mut().unwrap_or_else(|| unreachable!("the lock is held until the drop"))
+        &mut self.value
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_told_to_stop_waiting_does_and_the_lock_stays_its_owners() {
+    fn a_thread_that_is_told_to_stop_waiting_does_and_the_lock_stays_its_owners() {
         let lock = Lock::new(0);
         let mut guard = lock.acquire(None).unwrap();
         thread::scope(|scope| {
