@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -159,12 +159,30 @@ class Model:
         whole = [entry for entry in entries if entry[1] == WHOLE_WINDOW]
         if not entries or (whole and len(entries) > 1):
             return errno.EINVAL
-        errors = [self.unmap_one(*((0, SIZE) if whole else entry)) for entry in entries]
-        return next(filter(None, errors), 0)
+        ranges = [(0, SIZE)] if whole else entries
+        errors = {index: errno.EINVAL for index, entry in enumerate(ranges) if not self.lies_inside(*entry)}
+        run: list[int] = []
+        for index in sorted(range(len(ranges)), key=lambda index: ranges[index][0]):
+            if index in errors:
+                continue
+            end = max((sum(ranges[each]) for each in run), default=0)
+            if any(max(end, old) < min(ranges[index][0], old + size) for old, (size, *_) in self.book.items()):
+                errors |= self.unmap_run(ranges, run)
+                run = []
+            run.append(index)
+        errors |= self.unmap_run(ranges, run)
+        return errors[min(errors)] if errors else 0
+
+    def unmap_run(self, ranges: Sequence[tuple[int, int]], run: list[int]) -> dict[int, int]:
+        """Ranges with nothing mapped between them go as one; if the budget does not allow that, one by one."""
+        if not run:
+            return {}
+        start, end = ranges[run[0]][0], max(sum(ranges[index]) for index in run)
+        if len(self.without(start, end - start)) <= MOST:
+            run, ranges = [0], [(start, end - start)]
+        return {index: errno_ for index in run if (errno_ := self.unmap_one(*ranges[index]))}
 
     def unmap_one(self, moffset: int, length: int) -> int:
-        if not self.lies_inside(moffset, length):
-            return errno.EINVAL
         after = self.without(moffset, length)
         if len(after) > MOST:
             return errno.ENOSPC
