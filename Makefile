@@ -47,8 +47,9 @@ lint: $(BUILT) ## check format, lints, types, and the stubs against the binary
 rust-test: ## run the tests of the Rust core
 	cargo test --workspace --locked
 
+# All of them on every CPU, a file at a time; a few as they are.
 pytest: $(BUILT) ## run the Python tests; make pytest ARGS="tests/test_layout.py -k base" runs a few
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(or $(ARGS),--numprocesses auto --dist loadfile)
 
 bench: $(BUILT) ## measure daxmap against its floors, in two minutes; make bench ARGS=--write
 	$(BIN)/python -m benches $(ARGS)

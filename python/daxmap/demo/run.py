@@ -42,7 +42,7 @@ def demo(kind: str | None = None, *, as_json: bool = False, device: str = DEVICE
             return 2
         guest = choice.guest
         progress("daxmap demo: a guest uses host files through a DAX window\n")
-        progress(textwrap.fill(f"Guest: {guest.about}, {choice.why}.", _WIDTH) + "\n")
+        progress(_filled(f"Guest: {guest.about}, {choice.why}.") + "\n")
         outcomes: list[Outcome] = []
         for outcome in tell(Scene(guest, _RAM_SIZE, Path(directory))):
             outcomes.append(outcome)
@@ -79,7 +79,19 @@ def _as_text(number: int, outcome: Outcome) -> str:
 
 
 def _paragraph(text: str) -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)
+    return _filled(text, _INDENT)
+
+
+def _filled(text: str, indent: str = "") -> str:
+    """A paragraph. A path in it stays in one piece, to be copied."""
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _say(text: str) -> None:

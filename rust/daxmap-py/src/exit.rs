@@ -6,47 +6,63 @@
 
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
-use std::cell::Cell;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::cell::OnceCell;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Taken with the interpreter attached, and so never held while `os.fork` makes a child.
-static THREADS: Mutex<Threads> = Mutex::new(Threads { inside: Vec::new(), last: None });
-
-/// Threads by `threading.get_ident`.
-struct Threads {
-    /// Those in Python code, one entry for each call of Rust's that they are in.
-    inside: Vec<u64>,
-    /// The one that ends the interpreter, once it does.
-    last: Option<u64>,
+/// A thread, by `threading.get_ident`.
+struct Thread {
+    ident: u64,
+    /// In how many calls from Rust into Python code it is.
+    depth: AtomicUsize,
 }
+
+/// The threads that ever were in such a call. Taken with the interpreter attached, and so never held while `os.fork`
+/// makes a child.
+static THREADS: Mutex<Vec<Weak<Thread>>> = Mutex::new(Vec::new());
+
+/// The thread that ends the interpreter, once it does; 0 before.
+static LAST: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// The `threading.get_ident` of this thread; 0 until it is asked for.
-    static IDENT: Cell<u64> = const { Cell::new(0) };
+    /// This thread.
+    static THREAD: OnceCell<Arc<Thread>> = const { OnceCell::new() };
 }
 
-/// Stands for a call from Rust into Python code, as long as it is there. It goes before the interpreter is released.
-pub(crate) struct Inside(u64);
+/// Stands for a call from Rust into Python code, as long as it is there. It goes before the interpreter is released, on
+/// the thread that made it.
+pub(crate) struct Inside {
+    _of_one_thread: PhantomData<*const ()>,
+}
 
 /// To be held while Rust calls what may be Python code: callbacks, handlers of log records, `fileno` and the like.
 ///
 /// On other threads than the last it is a `SystemExit` once the interpreter ends: Python would end the thread anyway.
 pub(crate) fn enter(py: Python<'_>) -> PyResult<Inside> {
-    let ident = ident(py)?;
-    let mut threads = threads();
-    if threads.last.is_some_and(|last| last != ident) {
-        return Err(PySystemExit::new_err("the interpreter is shutting down"));
-    }
-    threads.inside.push(ident);
-    Ok(Inside(ident))
+    THREAD.with(|thread| {
+        let thread = match thread.get() {
+            Some(thread) => thread,
+            None => {
+                let known = register(py)?;
+                thread.get_or_init(|| known)
+            }
+        };
+        // First this, then the look for the end. The end is declared first, and then looks at this.
+        thread.depth.fetch_add(1, SeqCst);
+        let inside = Inside { _of_one_thread: PhantomData };
+        let last = LAST.load(SeqCst);
+        if last != 0 && last != thread.ident {
+            return Err(PySystemExit::new_err("the interpreter is shutting down"));
+        }
+        Ok(inside)
+    })
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        let mut threads = threads();
-        if let Some(index) = threads.inside.iter().rposition(|ident| *ident == self.0) {
-            threads.inside.swap_remove(index);
-        }
+        // Fails once the thread's locals are gone, and then nobody looks at them any more.
+        let _ = THREAD.try_with(|thread| thread.get().map(|thread| thread.depth.fetch_sub(1, SeqCst)));
     }
 }
 
@@ -54,8 +70,7 @@ impl Drop for Inside {
 #[pyfunction]
 #[pyo3(name = "_refuse_other_threads")]
 pub(crate) fn refuse_other_threads(py: Python<'_>) -> PyResult<()> {
-    let ident = ident(py)?;
-    threads().last = Some(ident);
+    LAST.store(ident(py)?, SeqCst);
     Ok(())
 }
 
@@ -63,19 +78,23 @@ pub(crate) fn refuse_other_threads(py: Python<'_>) -> PyResult<()> {
 #[pyfunction]
 #[pyo3(name = "_threads_inside")]
 pub(crate) fn threads_inside() -> Vec<u64> {
-    threads().inside.clone()
+    let threads = threads();
+    let living = threads.iter().filter_map(Weak::upgrade);
+    living.filter(|thread| thread.depth.load(SeqCst) > 0).map(|thread| thread.ident).collect()
 }
 
-fn threads() -> MutexGuard<'static, Threads> {
+fn register(py: Python<'_>) -> PyResult<Arc<Thread>> {
+    let thread = Arc::new(Thread { ident: ident(py)?, depth: AtomicUsize::new(0) });
+    let mut threads = threads();
+    threads.retain(|thread| thread.strong_count() > 0);
+    threads.push(Arc::downgrade(&thread));
+    Ok(thread)
+}
+
+fn threads() -> MutexGuard<'static, Vec<Weak<Thread>>> {
     THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn ident(py: Python<'_>) -> PyResult<u64> {
-    let known = IDENT.get();
-    if known != 0 {
-        return Ok(known);
-    }
-    let ident = py.import("_thread")?.call_method0("get_ident")?.extract()?;
-    IDENT.set(ident);
-    Ok(ident)
+    py.import("_thread")?.call_method0("get_ident")?.extract()
 }
