@@ -78,6 +78,16 @@ fn access_that_is_not_taken_back_makes_a_range_unknown() {
 }
 
 #[test]
+fn a_refreshed_mapping_keeps_the_new_descriptor() {
+    let mut world = World::new(Kind { through: Through::Descriptors, ..LENIENT });
+    world.make(&setup(0, 0, (0, 4), false), []);
+    assert_eq!(world.open_for_writing(), 2, "the test's own, and the one that is kept");
+    assert_eq!(world.make(&Request::Refresh(1), []).0.count, 1); // the same file, open for reading
+    assert_eq!(world.open_for_writing(), 1);
+    world.end(End::Drain);
+}
+
+#[test]
 fn many_are_replaced_in_steps() {
     let whole = setup(2, 0, (0, 2 * MANY + 2), false);
     let steps = usize::try_from(MANY).unwrap();
