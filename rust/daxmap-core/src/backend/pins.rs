@@ -60,3 +60,35 @@ impl Pins {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::{FileOffset, Span, WindowOffset};
+
+    #[test]
+    fn a_renewed_pin_is_shared_whatever_becomes_of_the_old_one() {
+        let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        let id = FileId { dev: 1, ino: 2 };
+        let span = Span::new(WindowOffset(0), 1).unwrap();
+        let placement = Placement {
+            span,
+            fd: file.as_raw_fd(),
+            file: id,
+            file_offset: FileOffset(0),
+            writable: false,
+            prefault: false,
+        };
+        let mut pins = Pins::default();
+        let old = pins.pin(&placement).unwrap();
+        assert!(Arc::ptr_eq(&old, &pins.pin(&placement).unwrap()));
+        assert!(!Arc::ptr_eq(&old, &pins.pin(&Placement { writable: true, ..placement }).unwrap()));
+        pins.renew(id);
+        let new = pins.pin(&placement).unwrap();
+        assert!(!Arc::ptr_eq(&old, &new));
+        pins.unpin(Arc::into_inner(old).unwrap());
+        assert!(Arc::ptr_eq(&new, &pins.pin(&placement).unwrap()));
+        pins.unpin(Arc::into_inner(new).unwrap());
+        assert!(pins.0.is_empty(), "nothing is kept");
+    }
+}

@@ -3,11 +3,11 @@
 use crate::budget::Alone;
 use crate::files::File;
 use crate::guest::Fault::{InDoubtDone, InDoubtUndone, None as Works, Refused};
-use crate::maps::within;
+use crate::maps::{vmas, within};
 use crate::naive::Naive;
 use crate::requests::{BASE, Request, pages, setup};
 use crate::world::{ENDS, End, Kind, Through, World};
-use daxmap_core::{DAX_RANGE, GuestAddress, HostWindowBackend, Mapper, Options};
+use daxmap_core::{DAX_RANGE, GuestAddress, HostWindowBackend, Mapper, Options, WindowOffset, page_size};
 use std::iter::repeat_n;
 
 const MANY: u64 = 500;
@@ -78,6 +78,16 @@ fn access_that_is_not_taken_back_makes_a_range_unknown() {
 }
 
 #[test]
+fn a_refreshed_mapping_keeps_the_new_descriptor() {
+    let mut world = World::new(Kind { through: Through::Descriptors, ..LENIENT });
+    world.make(&setup(0, 0, (0, 4), false), []);
+    assert_eq!(world.open_for_writing(), 2, "the test's own, and the one that is kept");
+    assert_eq!(world.make(&Request::Refresh(1), []).0.count, 1); // the same file, open for reading
+    assert_eq!(world.open_for_writing(), 1);
+    world.end(End::Drain);
+}
+
+#[test]
 fn many_are_replaced_in_steps() {
     let whole = setup(2, 0, (0, 2 * MANY + 2), false);
     let steps = usize::try_from(MANY).unwrap();
@@ -116,6 +126,25 @@ fn many_are_replaced_at_once_in_a_host_window() {
     fill(&mut make);
     assert_eq!(make(&Request::RemoveRange((0, 2 * DAX_RANGE))), 0, "the whole window by its exact length");
     assert_eq!(shown(), 0);
+    mapper.drain_all().unwrap();
+    window.release().unwrap();
+}
+
+#[test]
+fn a_range_s_holes_are_of_one_kind_whatever_was_removed() {
+    let _budget = Alone::new();
+    let files = File::pair(DAX_RANGE);
+    let window = HostWindowBackend::new().unwrap();
+    let mapper = Mapper::new(GuestAddress(BASE), DAX_RANGE * 5, Options::default(), |of| window.attach(of)).unwrap();
+    let address = mapper.host_address().unwrap() as u64;
+    let range = DAX_RANGE / page_size();
+    // From the middle of range 1 to the middle of range 3; then a page in the removed part of each.
+    for pages in [(range * 3 / 2, range * 2), (range * 3 / 2 + 9, 1), (range * 3 + 9, 1)] {
+        assert_eq!(setup(0, 0, pages, false).make(&mapper, &files).errno, 0);
+        let (start, length) = (WindowOffset(pages.0 * page_size()), pages.1 * page_size());
+        mapper.remove(start, length).unwrap();
+        assert_eq!(vmas(address, address + 5 * DAX_RANGE), 5, "one a range");
+    }
     mapper.drain_all().unwrap();
     window.release().unwrap();
 }

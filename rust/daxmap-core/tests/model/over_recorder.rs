@@ -4,7 +4,7 @@ use crate::budget::Alone;
 use crate::files::File;
 use crate::naive::Naive;
 use crate::recorder::{Book, Kind, MAPPING_VMAS, Recorder, Verdict, WINDOW_VMAS};
-use crate::requests::{BASE, Request, Step, steps};
+use crate::requests::{BASE, Request, Step, pages, setup, steps};
 use daxmap_core::{GuestAddress, Mapper, Options, page_size};
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -37,14 +37,17 @@ fn case() -> impl Strategy<Value = Case> {
         ..Options::default()
     });
     let kind = (any::<bool>(), any::<bool>()).prop_map(|(at_once, closing_frees)| Kind { at_once, closing_frees });
-    let steps = prop::collection::vec((steps(offsets, lengths, 4), plan), 1..40);
-    (options, kind, steps).prop_map(|(options, kind, steps)| Case { options, kind, steps })
+    let steps = prop::collection::vec((steps(offsets, lengths, 4), plan.clone()), 1..40);
+    (options, kind, steps, plan).prop_map(|(options, kind, mut steps, last)| {
+        steps.push((Step::Make(Request::Drain), last));
+        Case { options, kind, steps }
+    })
 }
 
-fn open(case: &Case) -> (Mapper, Arc<Mutex<Book>>) {
+fn open(options: Options, kind: Kind) -> (Mapper, Arc<Mutex<Book>>) {
     let mut book = None;
-    let mapper = Mapper::new(GuestAddress(BASE), PAGES * page_size(), case.options, |window| {
-        let (recorder, its_book) = Recorder::new(window, case.kind);
+    let mapper = Mapper::new(GuestAddress(BASE), PAGES * page_size(), options, |window| {
+        let (recorder, its_book) = Recorder::new(window, kind);
         book = Some(its_book);
         Ok(Box::new(recorder))
     });
@@ -75,7 +78,7 @@ proptest! {
     fn mapper_backend_and_model_agree_whatever_fails(case in case()) {
         let budget = Alone::new();
         let files: Vec<File> = [File::pair(0), File::pair(0)].into_iter().flatten().collect();
-        let (mapper, book) = open(&case);
+        let (mapper, book) = open(case.options, case.kind);
         let kind = case.kind;
         let any_access = files.iter().map(|file| (file.id, true)).collect();
         let mut drained = false;
@@ -99,5 +102,23 @@ proptest! {
         prop_assert!(book.closed && (naive.closed || book.shown.is_empty()));
         book.kept = None; // a window that is released gives its budget back
         prop_assert_eq!(budget.charged(), 0);
+    }
+}
+
+#[test]
+fn what_a_batch_lost_it_did_not_remove() {
+    let _budget = Alone::new();
+    let lost = Verdict::Lost { whole: 0b11, new_is_unknown: false };
+    for (verdict, removed) in [(lost, 0), (Verdict::OutOfControl, 0), (Verdict::Unchanged, 2)] {
+        let files = File::pair(0);
+        let (mapper, book) = open(Options::default(), Kind { at_once: true, closing_frees: true });
+        let ranges = [(0, 1), (5, 2)].map(pages);
+        for (start, length) in [(0, 1), (5, 2)] {
+            assert_eq!(setup(0, 0, (start, length), true).make(&mapper, &files).errno, 0);
+        }
+        book.lock().unwrap().plan = [verdict].into();
+        let answer = Request::RemoveBatch(ranges.to_vec()).make(&mapper, &files);
+        assert_eq!((answer.count, mapper.stats().remove_count, mapper.live_mappings()), (removed, removed, 0));
+        assert!(answer.failed.iter().all(|(_, errno)| *errno == libc::EIO));
     }
 }

@@ -12,6 +12,7 @@ use crate::requests::{Answer, BASE, Request};
 use daxmap_core::{GuestAddress, HypervisorBackend, Mapper, Options, Stepwise, page_size};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// The window of random walks.
 pub(crate) const PAGES: u64 = 10;
@@ -196,6 +197,16 @@ impl World {
             inodes.swap_remove(own);
         }
         inodes
+    }
+
+    /// How many descriptors of the first file are open for writing.
+    pub(crate) fn open_for_writing(&self) -> usize {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+        let of_file = open.filter(|fd| std::fs::metadata(fd).is_ok_and(|of| of.ino() == self.files[0].id.ino));
+        // `proc_pid_fdinfo(5)`: the flags in octal; the last bits are the access mode.
+        let info = |fd: PathBuf| std::fs::read_to_string(Path::new("/proc/self/fdinfo").join(fd.file_name().unwrap()));
+        let writable = |info: &String| info.lines().any(|line| line.starts_with("flags:") && line.ends_with('2'));
+        of_file.map(|fd| info(fd).unwrap()).filter(writable).count()
     }
 
     fn inodes(&self) -> [u64; 3] {
