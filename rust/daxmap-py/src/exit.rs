@@ -41,12 +41,11 @@ pub(crate) struct Inside {
 /// On other threads than the last it is a `SystemExit` once the interpreter ends: Python would end the thread anyway.
 pub(crate) fn enter(py: Python<'_>) -> PyResult<Inside> {
     THREAD.with(|thread| {
-        let thread = match thread.get() {
-            Some(thread) => thread,
-            None => {
-                let known = register(py)?;
-                thread.get_or_init(|| known)
-            }
+        let thread = if let Some(thread) = thread.get() {
+            thread
+        } else {
+            let known = register(py)?;
+            thread.get_or_init(|| known)
         };
         // First this, then the look for the end. The end is declared first, and then looks at this.
         thread.depth.fetch_add(1, SeqCst);
