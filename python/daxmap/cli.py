@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = demo(arguments.guest, as_json=arguments.json)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has left; without this, the flush at exit would fail and complain.
+        # The reader of the output has left; without this, the flush at exit would fail and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code

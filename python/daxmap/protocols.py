@@ -81,7 +81,7 @@ class Backend(Protocol):
 
 
 class OpenFile(Protocol):
-    """An open file that whoever gets it closes: `io.FileIO` and the like."""
+    """An open file that its receiver closes: `io.FileIO` and the like."""
 
     def fileno(self) -> int:
         """The file descriptor."""

@@ -128,7 +128,7 @@ class Vm:
     def close(self) -> None:
         """Destroy the virtual machine and free its RAM. Closing again does nothing.
 
-        Whoever duplicated `fd` keeps the machine alive, but without a vCPU and without this RAM.
+        A duplicate of `fd` keeps the machine alive, but without a vCPU and without this RAM.
         """
         self._give_up_vcpu()
         if not self._ram.closed:

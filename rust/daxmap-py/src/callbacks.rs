@@ -12,7 +12,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 /// The methods of a hypervisor or a backend that is a Python object.
 ///
-/// They are called under the mapper's lock. Whoever waits for that lock has released the interpreter, so the call, which
+/// They are called under the mapper's lock. A thread that waits for that lock has released the interpreter, so the call, which
 /// needs it, gets it.
 pub(crate) struct Callbacks {
     map: Py<PyAny>,

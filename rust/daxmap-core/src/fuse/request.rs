@@ -58,7 +58,7 @@ pub enum Request {
     Init(Init),
     /// DESTROY: the guest leaves, and has forgotten what is mapped.
     Destroy,
-    /// Something that does not concern DAX; or a malformed INIT or DESTROY, which whoever replies to these refuses.
+    /// Something that does not concern DAX; or a malformed INIT or DESTROY, which is refused where these are replied to.
     Other,
 }
 

@@ -31,7 +31,7 @@ impl HypervisorBackend {
     #[new]
     fn new(hypervisor: Bound<'_, PyAny>) -> PyResult<Self> {
         let _inside = exit::enter(hypervisor.py())?;
-        Callbacks::of(&hypervisor)?; // whoever forgot a method learns it here, not from a guest's request
+        Callbacks::of(&hypervisor)?; // a missing method is an error here, not at a guest's request
         Ok(Self { hypervisor: hypervisor.unbind(), claim: Claim::default() })
     }
 
