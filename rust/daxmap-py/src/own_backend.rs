@@ -64,11 +64,9 @@ impl Steps for OwnBackend {
             Err(errno) => return Some(Err(errno.into())),
         };
         let changed = self.set_access(placement.fd, view.span, placement.writable);
-        if changed.is_ok() {
-            let old = std::mem::replace(&mut view.source, pin);
-            if let Some(old) = Arc::into_inner(old) {
-                self.pins.unpin(old);
-            }
+        let unneeded = if changed.is_ok() { std::mem::replace(&mut view.source, pin) } else { pin };
+        if let Some(unneeded) = Arc::into_inner(unneeded) {
+            self.pins.unpin(unneeded);
         }
         Some(changed)
     }

@@ -399,5 +399,5 @@ impl<G: Steps> Backend for Stepwise<G> {
         }
         Ok(())
     }
-    // Nothing to close: what is still shown, or unknown, keeps its source for the life of the process.
+    // Nothing to close: host memory that is still shown, or unknown, stays mapped for the life of the process.
 }
