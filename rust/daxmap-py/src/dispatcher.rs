@@ -77,9 +77,10 @@ impl Dispatcher {
     }
 
     fn handle<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let Some((header, body)) = read(request)? else { return Ok(None) };
-        let py = request.py();
-        raised_after(|| Call { py, dispatcher: self, header: &header }.reply(&body))
+        match read(request)? {
+            Some((header, body)) => self.reply_to(request.py(), &header, &body),
+            None => Ok(None),
+        }
     }
 
     fn negotiate<'py>(
@@ -131,6 +132,14 @@ impl Dispatcher {
             AnyMapper::Theirs(mapper) => visit.call(mapper)?,
         }
         visit.call(&self.resolver)
+    }
+}
+
+impl Dispatcher {
+    /// Apart from `handle`, which is quick about the requests of others.
+    #[inline(never)]
+    fn reply_to<'py>(&self, py: Python<'py>, header: &Header, body: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        raised_after(|| Call { py, dispatcher: self, header }.reply(body))
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Change<'a> {
     /// showing what it shows.
     pub old: &'a [Mapping],
     /// What is shown, in just this span; nothing where it is `None`.
-    pub new: Option<Placement>,
+    pub new: Option<&'a Placement>,
 }
 
 impl Change<'_> {
@@ -61,7 +61,7 @@ impl Change<'_> {
     #[must_use]
     pub fn alters_access_of(&self) -> Option<&Mapping> {
         let ([old], Some(new)) = (self.old, self.new) else { return None };
-        let wanted = Mapping::from(&new);
+        let wanted = Mapping::from(new);
         (old.writable != wanted.writable && Mapping { writable: wanted.writable, ..*old } == wanted).then_some(old)
     }
 }

@@ -276,7 +276,7 @@ impl<G: Steps> Stepwise<G> {
     fn protect(&mut self, change: &Change<'_>) -> Option<Result<(), Failure>> {
         let (old, new) = (change.alters_access_of()?, change.new?);
         let view = self.shown.get_mut(&old.span.start().0)?;
-        let Err(cause) = self.guest.protect(view, &new)? else {
+        let Err(cause) = self.guest.protect(view, new)? else {
             view.writable = new.writable;
             return Some(Ok(()));
         };
@@ -308,7 +308,7 @@ impl<G: Steps> Backend for Stepwise<G> {
             return done;
         }
         let mut wanted = Vec::new();
-        if let Some(new) = &change.new {
+        if let Some(new) = change.new {
             let (source, position) = self.guest.open(new).map_err(|errno| Failure::Unchanged(errno.into()))?;
             wanted.push(View { span: new.span, source, position, writable: new.writable });
         }
@@ -327,7 +327,7 @@ impl<G: Steps> Backend for Stepwise<G> {
             wanted.extend(view.span.without(change.span).map(|piece| view.part(piece)));
         }
         let mut rest = wanted.into_iter();
-        let mut new = change.new.as_ref();
+        let mut new = change.new;
         while let Some(view) = rest.next() {
             let span = view.span;
             if let Err(Failed { cause, unknown }) = self.give(view, new.take(), notes) {

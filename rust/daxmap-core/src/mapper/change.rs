@@ -21,7 +21,7 @@ impl Mapper {
         if let Some(departure) = departure {
             self.take_out(open, change.span, change.old, departure);
         }
-        if let Some(new) = &change.new {
+        if let Some(new) = change.new {
             open.book.put(new.into());
         }
         open.recharge();

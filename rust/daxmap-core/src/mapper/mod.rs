@@ -226,19 +226,23 @@ impl Mapper {
 
     /// Makes `call` under the lock, then logs what it noted.
     fn locked<T>(&self, call: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
-        let (result, notes, out_of_control) = self.under_lock(|state| {
-            let Some(open) = state.as_mut() else { return (Err(Error::Closed), Vec::new(), false) };
+        let (mut notes, mut out_of_control) = (Vec::new(), false);
+        let result = self.under_lock(|state| {
+            let Some(open) = state.as_mut() else { return Err(Error::Closed) };
             let result = call(open);
-            let (mut notes, out_of_control) = (std::mem::take(&mut open.notes), open.backend.is_out_of_control());
+            out_of_control = open.backend.is_out_of_control();
+            if out_of_control || !open.notes.is_empty() {
+                notes = std::mem::take(&mut open.notes);
+            }
             if out_of_control {
                 notes.extend(self.close(state));
             }
-            (result, notes, out_of_control)
+            result
         })?;
-        if out_of_control {
-            report(&self.label, &notes);
-        } else {
-            self.warn_of(&notes);
+        match notes.as_slice() {
+            [] => {}
+            notes if out_of_control => report(&self.label, notes),
+            notes => self.warn_of(notes),
         }
         result
     }

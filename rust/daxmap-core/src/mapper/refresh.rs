@@ -34,7 +34,7 @@ impl Mapper {
         for old in mappings {
             let Mapping { span, file_offset, writable, .. } = old;
             let new = Placement { span, fd, file, file_offset, writable, prefault: false };
-            let changed = self.change(open, &Change { span, old: &[old], new: Some(new) }, None);
+            let changed = self.change(open, &Change { span, old: &[old], new: Some(&new) }, None);
             refreshed = match (refreshed, changed) {
                 (Ok(count), Ok(())) => Ok(count.saturating_add(1)),
                 (Ok(_), Err(error)) => Err(error),

@@ -60,7 +60,7 @@ impl Mapper {
             let MapRequest { file_offset, writable, .. } = *request;
             let prefault = self.options.prefault && !writable;
             let placement = Placement { span, fd, file, file_offset, writable, prefault };
-            let done = self.locked(|open| self.show(open, placement, overlap))?;
+            let done = self.locked(|open| self.show(open, &placement, overlap))?;
             self.debug(format_args!(
                 "{done} {span}: {} of file {}:{} from {file_offset}",
                 if writable { "writable" } else { "read-only" },
@@ -85,7 +85,7 @@ impl Mapper {
         Ok(span)
     }
 
-    fn show(&self, open: &mut Open, placement: Placement, overlap: Overlap) -> Result<&'static str> {
+    fn show(&self, open: &mut Open, placement: &Placement, overlap: Overlap) -> Result<&'static str> {
         let span = placement.span;
         let old = open.book.overlapping(span);
         let change = Change { span, old: &old, new: Some(placement) };

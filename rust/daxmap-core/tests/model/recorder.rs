@@ -91,7 +91,7 @@ impl Book {
         match self.next() {
             Verdict::Done => {
                 self.cut(span);
-                if let Some(new) = &change.new {
+                if let Some(new) = change.new {
                     self.unknown.retain(|unknown| !unknown.overlaps(span));
                     self.shown.push(new.into());
                     self.shown.sort_by_key(|mapping| mapping.span.start());
@@ -181,7 +181,7 @@ impl Backend for Recorder {
         let mut book = self.book();
         book.asked(change.span);
         assert_eq!(change.old, book.overlapping(change.span));
-        match &change.new {
+        match change.new {
             Some(new) => assert_eq!(new.span, change.span),
             None => assert!(self.kind.at_once || change.old.len() == 1, "a removal of many"),
         }

@@ -54,7 +54,7 @@ impl Backend for WindowBackend {
     }
 
     fn change(&mut self, change: &Change<'_>, notes: &mut Vec<String>) -> Result<(), Failure> {
-        let changed = match &change.new {
+        let changed = match change.new {
             Some(placement) => self.region.place(placement, change.old),
             None => match self.region.clear(change.span, change.old) {
                 Err(Failure::Lost { cause, .. }) => {
@@ -64,7 +64,7 @@ impl Backend for WindowBackend {
                 cleared => cleared,
             },
         };
-        match (&changed, &change.new) {
+        match (&changed, change.new) {
             (Ok(()), Some(placement)) if placement.prefault => self.region.populate(placement.span),
             (Err(Failure::OutOfControl(_)), _) => (self.cut_off)(),
             _ => {}
