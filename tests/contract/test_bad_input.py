@@ -54,9 +54,13 @@ RANGES: list[tuple[int, int, int]] = [
 
 
 @pytest.mark.parametrize(("file_offset", "window_offset", "length"), RANGES)
-def test_setup_of_a_range_that_cannot_be(subject: Subject, file_offset: int, window_offset: int, length: int) -> None:
-    with subject.refused(errno.EINVAL) as caught:
-        subject.mapper.setup_mapping(subject.rig.files[0].fd, file_offset, window_offset, length, writable=False)
+def test_setup_of_a_range_that_cannot_be(
+    plain_subject: Subject, file_offset: int, window_offset: int, length: int
+) -> None:
+    with plain_subject.refused(errno.EINVAL) as caught:
+        plain_subject.mapper.setup_mapping(
+            plain_subject.rig.files[0].fd, file_offset, window_offset, length, writable=False
+        )
     assert str(caught.value.strerror)
 
 

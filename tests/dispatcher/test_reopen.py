@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -158,7 +159,8 @@ def test_attacked_by_path(tmp_path: Path) -> None:
     before = open_descriptors()
     opened = refused = 0
     with attacker(swap):
-        for turn in range(OPENINGS):
+        turns = count()
+        while (turn := next(turns)) < OPENINGS or not (opened and refused):
             with path_fd(target) as fd:
                 held = os.fstat(fd)
                 try:
@@ -171,8 +173,6 @@ def test_attacked_by_path(tmp_path: Path) -> None:
                     assert os.path.samestat(os.fstat(file.fileno()), held)
                     assert file.read() in {b"ours", b"also ours", b""}
                 opened += 1
-    assert opened > 0
-    assert refused > 0
     assert open_descriptors() == before
 
 
@@ -190,14 +190,15 @@ def test_attacked_by_number(tmp_path: Path) -> None:
         before = open_descriptors()
         outcomes: set[int | None] = set()
         with attacker(swap):
-            for turn in range(OPENINGS):
+            turns = count()
+            while (turn := next(turns)) < OPENINGS or not {0, errno.ENODEV} <= outcomes:
                 try:
                     with reopen(attacked, writable=turn % 2 == 0) as file:
                         assert file.read() == b"ours"
                         outcomes.add(0)
                 except OSError as error:
                     outcomes.add(error.errno)
-        assert {0, errno.ENODEV} <= outcomes <= {0, errno.ENODEV, errno.ESTALE, errno.EISDIR, errno.ENXIO}
+        assert outcomes <= {0, errno.ENODEV, errno.ESTALE, errno.EISDIR, errno.ENXIO}
         assert open_descriptors() == before
 
 

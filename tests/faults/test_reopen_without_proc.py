@@ -1,7 +1,6 @@
 """reopen where /proc goes away, was never there, or is the parent's."""
 
 import os
-from collections.abc import Callable
 from errno import ENOENT
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from daxmap import DaxDispatcher, reopen
 from support.children import Body, Scenarios, name_of, run_in_child
+from support.forks import in_fork
 from support.rig import Rig
 from support.sandbox import needs_root, without_proc
 
@@ -32,14 +32,6 @@ def check_unmounted(fd: int) -> None:
         with pytest.raises(OSError, match="/proc/self/fd cannot be opened, is /proc not mounted") as caught:
             reopen(fd, writable=False)
         assert caught.value.errno == ENOENT
-
-
-def check_child(body: Callable[[], None]) -> None:
-    child = os.fork()
-    if child == 0:
-        body()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 @scenario
@@ -79,7 +71,7 @@ def child_opens_its_own_descriptors(rig: Rig) -> None:
         os.dup2(second, first)  # another file of that number than the parent's
         assert read(first) == other
 
-    check_child(body)
+    in_fork(body)
 
 
 @scenario
@@ -92,7 +84,7 @@ def child_without_proc_never_opens_its_parents(rig: Rig) -> None:
             os.dup2(second, first)
             check_unmounted(first)
 
-    check_child(body)
+    in_fork(body)
 
 
 @needs_root

@@ -4,7 +4,6 @@ Each scenario runs in a process of its own, in which tests/support/faults.c stan
 """
 
 import ctypes
-import os
 import platform
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from support import faults
 from support.children import Body, Scenarios, name_of, run_in_child
 from support.damage import FREE, check_given_up, opened, setup
 from support.faults import Call, Effect, Fault
+from support.forks import in_fork
 from support.host import LIBC, PAGE
 from support.limits import errno_of, no_more_areas, no_more_files
 from support.rig import Rig, Subject
@@ -93,15 +93,15 @@ def refusals_are_looked_into_without_a_descriptor_left(rig: Rig) -> None:
 def child_looks_at_its_own_mappings(rig: Rig) -> None:
     """Not at those of its parent, whose descriptor it has inherited."""
     opened(rig)
-    child = os.fork()
-    if child == 0:
+
+    def look() -> None:
         subject = opened(rig)  # where the parent has nothing
         for effect, closed in ((Effect.KEEP, False), (Effect.INTRUDE, True)):
             faults.plan(Call.PLACE, Fault(ENOMEM, effect))
             answer = errno_of(setup_at(subject, FREE))
             assert (answer, subject.mapper.closed) == (EIO if closed else ENOMEM, closed)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+
+    in_fork(look)
 
 
 @of_chroot

@@ -14,6 +14,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from support.host import LIBC
+from support.mounts import mount, unshare_mounts
+from support.programs import TIMEOUT
 
 # prctl(2), and include/uapi/linux/{seccomp,filter,capability}.h.
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 22, 38
@@ -22,8 +24,6 @@ _SECCOMP_RET_ALLOW, _SECCOMP_RET_ERRNO = 0x7FFF_0000, 0x0005_0000
 _LOAD_WORD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _INSTRUCTION = struct.Struct("<HBBI")
 _CAPABILITY_VERSION_3 = 0x2008_0522
-_CLONE_NEWNS = 0x0002_0000
-_MS_REC_PRIVATE = 0x4000 | 0x4_0000
 
 COPIES = {"x86_64": (310, 311), "aarch64": (270, 271)}.get(platform.machine(), ())
 """Numbers of process_vm_readv and process_vm_writev."""
@@ -87,17 +87,16 @@ def drop_capabilities(*numbers: int) -> None:
 
 def mount_tmpfs(directory: Path, size: int) -> None:
     """Mount memory of `size` bytes, which this process alone sees."""
-    assert LIBC.unshare(_CLONE_NEWNS) == 0
-    assert LIBC.mount(b"none", b"/", None, _MS_REC_PRIVATE, None) == 0
-    assert LIBC.mount(b"daxmap", bytes(directory), b"tmpfs", 0, f"size={size}".encode()) == 0
+    unshare_mounts()
+    mount("tmpfs", directory, f"size={size}")
 
 
 def mount_ext4(directory: Path, image: Path, size: int) -> None:
     """Mount a disk of `size` bytes, which is a file, in `directory`."""
     with image.open("wb") as file:
         file.truncate(size)
-    subprocess.run(["mkfs.ext4", "-qFm0", str(image)], check=True, capture_output=True)  # noqa: S607
-    subprocess.run(["mount", "-o", "loop", str(image), str(directory)], check=True, capture_output=True)  # noqa: S607
+    for command in (["mkfs.ext4", "-qFm0", str(image)], ["mount", "-o", "loop", str(image), str(directory)]):
+        subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT)
 
 
 def fill(directory: Path) -> None:
