@@ -18,8 +18,13 @@ impl Mapper {
         if let Err(failure) = open.backend.change(change, &mut open.notes) {
             return Err(self.failed(open, change, failure));
         }
-        if let Some(departure) = departure {
-            self.take_out(open, change.span, change.old, departure);
+        match (departure, change.old, change.new) {
+            // It is put in the place of the old one, which that way leaves the book.
+            (Some(departure), [old], Some(new)) if old.span == new.span => {
+                self.counters.departed(departure, 1, new.span.length());
+            }
+            (Some(departure), ..) => self.take_out(open, change.span, change.old, departure),
+            (None, ..) => {}
         }
         if let Some(new) = change.new {
             open.book.put(new.into());
@@ -69,7 +74,8 @@ impl Mapper {
         // Only the first of the old mappings, and the last, can reach out of the span.
         let before = change.old.first().is_some_and(|first| first.span.start() < change.span.start());
         let after = change.old.last().is_some_and(|last| last.span.end() > change.span.end());
-        let added = [before, after, change.new.is_some()].into_iter().filter(|added| *added).count();
+        let pieces = usize::from(before).saturating_add(usize::from(after));
+        let added = pieces.saturating_add(usize::from(change.new.is_some()));
         let more = added.saturating_sub(change.old.len()) as u64;
         if more == 0 {
             return Ok(());
