@@ -34,7 +34,7 @@ SLOT = 2 << 20
 WINDOW = 4 * SLOT
 
 SIZES = {"data.bin": SLOT // 2, "large.bin": 5 * SLOT, "small.txt": 100}
-"""The files of the share, in bytes. `small.txt` is not to be mapped."""
+"""The files of the share, in bytes. `small.txt` is never mapped."""
 
 ROOT, DATA, LARGE, SMALL = 1, 2, 3, 4
 GROWN = b"these bytes are new"

@@ -30,7 +30,7 @@ LENGTH = 64 << 10  # of each file: a multiple of the host's page size
 class Hypervisor:
     """What daxmap calls to show host memory to the guest: see `daxmap.protocols.Hypervisor`.
 
-    unicorn's own exception, where it refuses, becomes an OSError with EIO for whoever asked for the mapping.
+    unicorn's own exception, where it refuses, becomes an OSError with EIO for the caller that asked for the mapping.
     """
 
     def __init__(self, cpu: Uc) -> None:

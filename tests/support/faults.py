@@ -36,7 +36,7 @@ class Effect(IntEnum):
     EMPTY = 1
     """Nothing: the addresses are free."""
     INTRUDE = 2
-    """A page of somebody else's memory, and else nothing."""
+    """A page of another owner's memory, and else nothing."""
 
 
 class _Plan(ctypes.Structure):
