@@ -38,10 +38,11 @@ class Hypervisor(Protocol):
     """
 
     def map(self, host_address: int, guest_address: int, length: int, access: Access, /) -> int | None:
-        """Show `[host_address, +length)` of this process to the guest at `guest_address`, unused so far.
+        """Show `[host_address, +length)` of this process to the guest at `guest_address`, unused as far as is known.
 
         Args:
-            host_address: Start of the memory, a multiple of the page size. It stays valid until `unmap` has succeeded.
+            host_address: Start of the memory, a multiple of the page size. It stays valid until `unmap`, or another
+                `map` in its place, has succeeded.
             guest_address: Guest physical address, a multiple of the page size.
             length: Bytes, a multiple of the page size.
             access: READ and EXEC, and WRITE if the guest may store.

@@ -1,4 +1,4 @@
-"""Files that change while they are mapped, behind the mapper's back: an error for whoever touches what is gone."""
+"""Files that change while they are mapped, behind the mapper's back: an error for any touch of what is gone."""
 
 import os
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def file(request: pytest.FixtureRequest, subject: Subject) -> HostFile:
 
 
 def check_gone(subject: Subject, offset: int) -> None:
-    """Check that whoever touches the page is told so, by an error or an exit."""
+    """Check that a touch of the page is an error or an exit."""
     mapper, rig = subject.mapper, subject.rig
     writable = subject.model[0].writable
     for at in (offset, offset + PAGE - WORD):

@@ -235,7 +235,7 @@ def test_urgent_exception_reaches_the_call_whose_callback_raised_it(
         except BaseException as error:  # noqa: BLE001
             looked.append(error)
 
-    # The refusal is logged before the call returns, so whoever handles the record makes a call before that.
+    # The refusal is logged before the call returns, so the handler of the record makes a call before that.
     with recording(logging.WARNING, lambda: somewhere(look)), pytest.raises(KeyboardInterrupt):
         mapper.remove_mapping(0, PAGE)
     assert looked == [mapper.lookup(0)]

@@ -98,7 +98,7 @@ def _serve(device: int) -> None:
             continue
         answer = _ANSWERS.get(opcode, _refuse)(node, request[_HEADER_IN.size :])
         error, data = (answer, b"") if isinstance(answer, int) else (0, answer)
-        with suppress(FileNotFoundError):  # whoever asked has gone
+        with suppress(FileNotFoundError):  # the one who asked has gone
             os.write(device, _HEADER_OUT.pack(_HEADER_OUT.size + len(data), -error, unique) + data)
 
 

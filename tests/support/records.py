@@ -74,5 +74,5 @@ class Prober:
             assert not self.stuck, f"call {number} logs under the lock"
 
     def _look(self, mapper: DaxMapper) -> None:
-        mapper.lookup(0)  # logs nothing: the handler is busy, and whoever logs waits for it
+        mapper.lookup(0)  # logs nothing: the handler is busy, and a thread that logs waits for it
         list(mapper)

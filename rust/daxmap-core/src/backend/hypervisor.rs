@@ -39,7 +39,8 @@ impl Access {
 /// The calls of a hypervisor. Each is one step: what it refuses it has not done, unless the refusal is
 /// [in doubt](Refusal::is_in_doubt).
 pub trait Hypervisor: Debug + Send {
-    /// Shows `memory` at `guest`, which is unused. It stays valid until `unmap` has succeeded.
+    /// Shows `memory` at `guest`, which is unused, as far as is known: an `unmap` there may have failed in doubt. It stays
+    /// valid until `unmap`, or another `map` in its place, has succeeded.
     ///
     /// # Errors
     /// A [`Refusal`]: the guest does not reach the memory.
