@@ -1,18 +1,21 @@
 """Files of hugetlbfs: the kernel maps whole huge pages of them, so no request of a guest may lead to such a mapping."""
 
 import os
+import platform
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import ENODEV
+from errno import ENODEV, EPERM
 from pathlib import Path
 
 import pytest
 
 from daxmap import DaxMapper, HostWindowBackend
+from support.children import run_in_child
 from support.host import PAGE, shown_in, vmas
 from support.rig import Rig
 from support.rigs import address_of
+from support.sandbox import forbid, needs_seccomp
 
 HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
 HUGE = 2 << 20
@@ -87,3 +90,24 @@ def test_requests_at_random_leave_no_gap_and_take_no_area(*, readonly: bool) -> 
             assert len(list(vmas())) <= areas + 2, "the interpreter's own"
         backend.release()
         os.close(fd)
+
+
+FSTATFS = {"x86_64": 138, "aarch64": 44}.get(platform.machine())
+
+
+@needs_seccomp
+@pytest.mark.skipif(FSTATFS is None, reason="the number of fstatfs(2) is not known here")
+def test_is_refused_where_the_file_system_cannot_be_asked(tmp_path: Path) -> None:
+    run_in_child(without_fstatfs, "host-window", tmp_path)
+
+
+def without_fstatfs(rig: Rig) -> None:
+    """A sandbox that forbids fstatfs(2)."""
+    fd = os.memfd_create("huge", os.MFD_HUGETLB)
+    subject = rig.open()
+    assert FSTATFS is not None
+    forbid((FSTATFS,), EPERM)
+    with subject.refused(ENODEV):
+        subject.mapper.setup_mapping(fd, 0, 0, PAGE, writable=False)
+    subject.map(rig.file(), 0)
+    os.close(fd)
