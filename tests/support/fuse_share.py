@@ -114,8 +114,8 @@ def mounted(directory: Path) -> Iterator[Path]:
         yield directory
     finally:
         LIBC.umount2(bytes(directory), 2)  # MNT_DETACH
+        server.join()  # it may be answering still
         os.close(device)
-        server.join()
 
 
 def skip_without_fuse() -> None:
