@@ -12,7 +12,7 @@ import pytest
 
 from support import faults
 from support.children import Body, Scenarios, name_of, run_in_child
-from support.damage import FREE, check_given_up, opened, setup
+from support.damage import FREE, check_given_up, check_intruder_closes, opened, setup
 from support.faults import Call, Effect, Fault
 from support.host import PAGE
 from support.rig import Rig
@@ -120,12 +120,7 @@ def device_that_failed_once_is_tried_elsewhere_from_then_on(rig: Rig) -> None:
 @scenario
 def intruder_in_a_new_range_closes_the_mapper(rig: Rig) -> None:
     subject = opened(rig)
-    address = address_of(subject.mapper) + FREE
-    faults.plan(Call.PLACE, Fault(ENOMEM, Effect.INTRUDE))
-    with pytest.raises(OSError, match="given up") as caught:
-        setup(subject)
-    assert caught.value.errno == EIO
-    check_given_up(subject, address, swept=3, lost=0)
+    check_intruder_closes(subject)
 
 
 @scenario

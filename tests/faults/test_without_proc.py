@@ -14,7 +14,7 @@ import pytest
 
 from support import faults
 from support.children import Body, Scenarios, name_of, run_in_child
-from support.damage import FREE, check_given_up, opened, setup
+from support.damage import FREE, check_given_up, check_intruder_closes, opened, setup
 from support.faults import Call, Effect, Fault
 from support.forks import in_fork
 from support.host import LIBC, PAGE
@@ -69,13 +69,8 @@ def without_the_query_all_mappings_are_read(rig: Rig) -> None:
 @scenario
 def without_the_query_an_intruder_is_found(rig: Rig) -> None:
     subject = opened(rig)
-    address = address_of(subject.mapper) + FREE
     faults.plan(Call.QUERY, Fault(ENOTTY, times=FOR_EVER))
-    faults.plan(Call.PLACE, Fault(ENOMEM, Effect.INTRUDE))
-    with pytest.raises(OSError, match="given up") as caught:
-        setup(subject)
-    assert caught.value.errno == EIO
-    check_given_up(subject, address, swept=3, lost=0)
+    check_intruder_closes(subject)
 
 
 @scenario

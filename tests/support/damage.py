@@ -1,13 +1,14 @@
 """Mappers that faults happen to, and what must be left of them."""
 
-from errno import EIO, ENODEV
+from errno import EIO, ENODEV, ENOMEM
 
 import pytest
 
 from support import faults
+from support.faults import Call, Effect, Fault
 from support.host import HOLE, PAGE, shown_in
 from support.rig import Rig, Subject, check_balance
-from support.rigs import KvmRig
+from support.rigs import KvmRig, address_of
 
 FREE = 8 * PAGE
 """Where nothing is mapped."""
@@ -54,6 +55,16 @@ def check_given_up(
             subject.release()
         assert caught.value.errno == EIO
     assert intruder is None or faults.is_untouched_intruder(intruder)
+
+
+def check_intruder_closes(subject: Subject) -> None:
+    """Check that the mapper is given up when somebody else's mapping takes the place of a new one, and fails it."""
+    address = address_of(subject.mapper) + FREE
+    faults.plan(Call.PLACE, Fault(ENOMEM, Effect.INTRUDE))
+    with pytest.raises(OSError, match="given up") as caught:
+        setup(subject)
+    assert caught.value.errno == EIO
+    check_given_up(subject, address, swept=3, lost=0)
 
 
 def holes_in(start: int, size: int) -> int:

@@ -17,7 +17,7 @@ const PAGES: u64 = 64;
 
 type Hook = Box<dyn Fn() + Send + Sync>;
 
-/// A backend that shows nothing, but sees to it that the mapper calls it once at a time, and never after the end.
+/// A backend that shows nothing, but checks that the mapper makes one call at a time, and none after the end.
 #[derive(Default)]
 struct Witness {
     inside: AtomicBool,

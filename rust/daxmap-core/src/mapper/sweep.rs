@@ -53,7 +53,8 @@ impl Mapper {
             "{}mapper at {base} dropped without drain_all(), with {live} live mappings",
             self.label
         );
-        // Fails in a forked child and in a callback alone: this is no child, and in a callback its caller has the mapper.
+        // Fails in a forked child, in a callback, and when told not to wait for another thread. This is no child, and in
+        // the other two somebody still uses the mapper, so it is not dropped.
         let _ = self.drain_all();
     }
 

@@ -47,7 +47,7 @@ pub(super) fn proc_self() -> Result<&'static ProcSelf, Errno> {
 
 impl ProcSelf {
     fn open() -> Result<Self, Errno> {
-        let guard = ForkGuard::new().map_err(|_| Errno(libc::ENOMEM))?;
+        let guard = ForkGuard::new()?;
         let directory = open_at(libc::AT_FDCWD, c"/proc/self", libc::O_PATH | libc::O_DIRECTORY)?;
         let maps = open_at(directory.as_raw_fd(), c"maps", libc::O_RDONLY)?.into();
         Ok(Self { guard, directory, maps, reader: Mutex::new(()) })
