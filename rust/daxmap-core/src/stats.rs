@@ -38,8 +38,8 @@ pub struct Stats {
     pub errors: Vec<(i32, u64)>,
 }
 
-/// The counters themselves. Written under the mapper's lock, `errors` apart; relaxed, since nothing else is ordered by
-/// them.
+/// The counters themselves. Written under the mapper's lock, `errors` apart, and so by one thread at a time: a load and a
+/// store do, where an atomic addition would lock the bus. Relaxed, since nothing else is ordered by them.
 #[derive(Debug)]
 pub(crate) struct Counters {
     setup_count: AtomicU64,
@@ -87,22 +87,21 @@ impl Counters {
     }
 
     pub(crate) fn set_up(&self, bytes: u64) {
-        self.setup_count.fetch_add(1, Relaxed);
-        self.setup_bytes.fetch_add(bytes, Relaxed);
-        self.live_bytes.fetch_add(bytes, Relaxed);
-        let live = self.live_mappings.fetch_add(1, Relaxed).saturating_add(1);
-        self.peak_mappings.fetch_max(live, Relaxed);
+        add(&self.setup_count, 1);
+        add(&self.setup_bytes, bytes);
+        add(&self.live_bytes, bytes);
+        self.live(add(&self.live_mappings, 1));
     }
 
     /// Counts a mapping that was never live, but that the guest may see: as set up, and as lost.
     pub(crate) fn lost_at_once(&self, bytes: u64) {
-        self.setup_count.fetch_add(1, Relaxed);
-        self.setup_bytes.fetch_add(bytes, Relaxed);
-        self.lost_count.fetch_add(1, Relaxed);
+        add(&self.setup_count, 1);
+        add(&self.setup_bytes, bytes);
+        add(&self.lost_count, 1);
     }
 
     pub(crate) fn upgraded(&self) {
-        self.upgrade_count.fetch_add(1, Relaxed);
+        add(&self.upgrade_count, 1);
     }
 
     pub(crate) fn departed(&self, how: Departure, mappings: u64, bytes: u64) {
@@ -113,17 +112,21 @@ impl Counters {
             Departure::Leaked => &self.leaked_count,
             Departure::Lost => &self.lost_count,
         };
-        counter.fetch_add(mappings, Relaxed);
-        self.live_mappings.fetch_sub(mappings, Relaxed);
-        self.live_bytes.fetch_sub(bytes, Relaxed);
+        add(counter, mappings);
+        subtract(&self.live_mappings, mappings);
+        subtract(&self.live_bytes, bytes);
     }
 
     /// Counts what a cut took out of the book.
     pub(crate) fn cut(&self, how: Departure, cut: Cut) {
-        self.split_count.fetch_add(cut.split, Relaxed);
-        let live = self.live_mappings.fetch_add(cut.split, Relaxed).saturating_add(cut.split);
+        add(&self.split_count, cut.split);
+        let live = add(&self.live_mappings, cut.split);
         self.departed(how, cut.gone, cut.bytes);
-        self.peak_mappings.fetch_max(live.saturating_sub(cut.gone), Relaxed);
+        self.live(live.saturating_sub(cut.gone));
+    }
+
+    fn live(&self, mappings: u64) {
+        self.peak_mappings.store(self.peak_mappings.load(Relaxed).max(mappings), Relaxed);
     }
 
     pub(crate) fn failed(&self, errno: Errno) {
@@ -151,6 +154,18 @@ impl Counters {
             errors: self.errors.nonzero(),
         }
     }
+}
+
+/// Adds to a counter of which the caller is the only writer, and gives the sum.
+fn add(counter: &AtomicU64, more: u64) -> u64 {
+    let sum = counter.load(Relaxed).wrapping_add(more);
+    counter.store(sum, Relaxed);
+    sum
+}
+
+/// Subtracts from a counter of which the caller is the only writer.
+fn subtract(counter: &AtomicU64, fewer: u64) {
+    counter.store(counter.load(Relaxed).wrapping_sub(fewer), Relaxed);
 }
 
 /// How often each errno came up. Written and read by any thread, without a lock.

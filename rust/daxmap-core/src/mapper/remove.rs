@@ -40,7 +40,7 @@ impl Mapper {
     /// another), EIO (the guest still has it, and it is kept; or it is unknown whether it has, see [`Error::Lost`]).
     pub fn remove(&self, window_offset: WindowOffset, length: u64) -> Result<()> {
         self.attempt("remove_mapping", || {
-            self.locked(|open| self.remove_exactly(open, window_offset, length))?;
+            self.locked(|open| self.remove_exactly(open, window_offset, length, Departure::Removed))?;
             self.debug(format_args!("removed [{window_offset}, +{length:#x})"));
             Ok(())
         })
@@ -117,8 +117,8 @@ impl Mapper {
         }
     }
 
-    fn remove_exactly(&self, open: &mut Open, offset: WindowOffset, length: u64) -> Result<()> {
-        // As `change` does it, with one look-up in the book: what a guest does most, after a setup.
+    /// Removes one whole mapping. As `change` does it, with one look-up in the book: what a guest does most, after a setup.
+    fn remove_exactly(&self, open: &mut Open, offset: WindowOffset, length: u64, departure: Departure) -> Result<()> {
         let entry = open.book.entry(offset).ok_or(Error::NoMapping { offset })?;
         let mapping = *entry.get();
         check_length(&mapping, length)?;
@@ -127,7 +127,7 @@ impl Mapper {
             return Err(self.failed(open, &change, failure));
         }
         entry.remove();
-        self.counters.departed(Departure::Removed, 1, length);
+        self.counters.departed(departure, 1, length);
         open.recharge();
         Ok(())
     }
@@ -160,7 +160,7 @@ impl Mapper {
         repeated.sort_unstable();
         for index in repeated {
             let Some((offset, length)) = entries.get(index).copied() else { continue };
-            if let Err(error) = self.remove_exactly(open, offset, length) {
+            if let Err(error) = self.remove_exactly(open, offset, length, Departure::Removed) {
                 failed.push((index, error));
             }
         }
@@ -193,6 +193,9 @@ impl Mapper {
     /// Has `span` show nothing. Every mapping in it is tried; the first error is returned.
     pub(super) fn clear(&self, open: &mut Open, span: Span, departure: Departure) -> Result<()> {
         let mut cleared = open.settle(span).map_err(|cause| Error::Unsettled { span, cause });
+        if open.book.starting_at(span.start()).is_some_and(|mapping| mapping.span == span) {
+            return cleared.and(self.remove_exactly(open, span.start(), span.length(), departure));
+        }
         let old = open.book.overlapping(span);
         if old.is_empty() {
             return cleared;
