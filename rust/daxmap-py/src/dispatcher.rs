@@ -8,26 +8,21 @@ use crate::interrupt::raised_after;
 use crate::logging::log_exception;
 use crate::mapper::DaxMapper;
 use crate::message::{bytes, read};
-use daxmap_core::fuse::{self, GuestErrno, Header, Malformed, Offer, Outcomes, Policy, Request};
-use daxmap_core::{Errno, Error, MapRequest, Mapper, Overlap, Warnings, WindowOffset};
+use daxmap_core::fuse::{self, Header, Offer, Policy, Request, Session};
+use daxmap_core::{Errno, Error, MapRequest, Mapper, Overlap, WindowOffset};
 use pyo3::exceptions::{PyAttributeError, PyException, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyBool, PyBytes, PyDict, PyInt};
 use pyo3::{PyTraverseError, PyVisit};
 use std::os::fd::RawFd;
-use std::sync::{Mutex, PoisonError};
 
 /// Replies to one share's requests.
 #[pyclass(frozen, subclass, weakref, name = "_Dispatcher", module = "daxmap._core")]
 pub(crate) struct Dispatcher {
     mapper: AnyMapper,
     resolver: Py<PyAny>,
-    policy: Policy,
-    outcomes: Outcomes,
-    /// What the last INIT came to that was negotiated.
-    offer: Mutex<Option<Offer>>,
-    warnings: Warnings,
+    session: Session,
 }
 
 /// Who keeps the mappings.
@@ -69,10 +64,7 @@ impl Dispatcher {
         Ok(Self {
             mapper: if policy == Policy::Never { AnyMapper::None } else { AnyMapper::new(mapper)? },
             resolver: resolver.unbind(),
-            policy,
-            outcomes: Outcomes::default(),
-            offer: Mutex::default(),
-            warnings: Warnings::new(),
+            session: Session::new(policy),
         })
     }
 
@@ -99,18 +91,16 @@ impl Dispatcher {
             return Ok(own);
         }
         let mut reply = own.as_bytes().to_vec();
-        if let Some(offer) = fuse::negotiate(&init, daxmap_core::page_size(), &mut reply) {
-            self.offer.lock().unwrap_or_else(PoisonError::into_inner).replace(offer);
-        }
+        self.session.negotiate(&init, &mut reply);
         Ok(PyBytes::new(own.py(), &reply))
     }
 
     fn _attr_flags(&self, mode: u32, size: u64) -> u32 {
-        if matches!(self.mapper, AnyMapper::None) { 0 } else { self.policy.attr_flags(mode, size) }
+        if matches!(self.mapper, AnyMapper::None) { 0 } else { self.session.policy().attr_flags(mode, size) }
     }
 
     fn _offer(&self) -> (&'static str, String) {
-        match *self.offer.lock().unwrap_or_else(PoisonError::into_inner) {
+        match self.session.offer() {
             None => ("waiting", "no INIT was negotiated yet".to_owned()),
             Some(Offer::Made) => ("offered", "no SETUPMAPPING came yet".to_owned()),
             Some(none) => ("not offered", none.to_string()),
@@ -119,10 +109,10 @@ impl Dispatcher {
 
     fn _setup_counts<'py>(&self, py: Python<'py>) -> PyResult<(u64, Bound<'py, PyDict>)> {
         let refused = PyDict::new(py);
-        for (errno, count) in self.outcomes.refused() {
+        for (errno, count) in self.session.outcomes().refused() {
             refused.set_item(errno, count)?;
         }
-        Ok((self.outcomes.mapped(), refused))
+        Ok((self.session.outcomes().mapped(), refused))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -168,22 +158,19 @@ impl<'py> Call<'_, 'py> {
             Ok(Request::Remove(ranges)) => self.remove(&ranges),
             Ok(Request::RemoveAll) => self.remove_all(),
             Ok(Request::Init(_)) => {
-                self.dispatcher.outcomes.clear();
+                self.dispatcher.session.restart();
                 return self.restart().map(|()| None);
             }
             Ok(Request::Destroy) => return self.restart().map(|()| None),
             Ok(Request::Other) => return Ok(None),
-            Err(malformed) => Err(self.malformed(malformed)),
+            Err(malformed) => Err(NotDone::Refused(self.dispatcher.session.malformed(malformed))),
         };
-        let told = match done {
+        let done = match done {
             Ok(()) => Ok(()),
-            Err(NotDone::Refused(errno)) => Err(self.told(errno)),
+            Err(NotDone::Refused(errno)) => Err(errno),
             Err(NotDone::Interrupted(interrupt)) => return Err(interrupt),
         };
-        if self.header.is_setup() {
-            self.dispatcher.outcomes.count(told);
-        }
-        Ok(Some(PyBytes::new(self.py, &fuse::reply(self.header.unique(), told))))
+        Ok(Some(PyBytes::new(self.py, &self.dispatcher.session.reply(self.header, done))))
     }
 
     fn setup(&self, nodeid: u64, fh: Option<u64>, range: &MapRequest) -> Result<(), NotDone> {
@@ -290,28 +277,14 @@ impl<'py> Call<'_, 'py> {
             return NotDone::Interrupted(error);
         }
         if let Some(errno) = errno_of(self.py, &error) {
-            self.dispatcher.warnings.warn(format_args!("{by}: {}", Raised(error)));
+            self.dispatcher.session.warnings().warn(format_args!("{by}: {}", Raised(error)));
             return NotDone::Refused(Errno(errno));
         }
         let error = Raised(error);
-        if let Some(text) = self.dispatcher.warnings.admit(format_args!("{by} failed: {error}")) {
+        if let Some(text) = self.dispatcher.session.warnings().admit(format_args!("{by} failed: {error}")) {
             log_exception(self.py, &text, &error.0);
         }
         NotDone::Refused(Errno(libc::EIO))
-    }
-
-    fn malformed(&self, malformed: Malformed) -> NotDone {
-        self.dispatcher.warnings.warn(format_args!("malformed request refused: {malformed}"));
-        NotDone::Refused(Errno(libc::EINVAL))
-    }
-
-    /// What the guest is told of an errno, which the log has.
-    fn told(&self, errno: Errno) -> GuestErrno {
-        let told = self.header.guest_errno(errno);
-        if told.number() != errno.0 {
-            self.dispatcher.warnings.warn(format_args!("the guest is told {told} in place of errno {}", errno.0));
-        }
-        told
     }
 }
 

@@ -12,6 +12,7 @@ mod outcomes;
 mod policy;
 mod reply;
 mod request;
+mod session;
 
 pub use errno::GuestErrno;
 pub use init::{Init, Offer, negotiate};
@@ -19,3 +20,4 @@ pub use outcomes::Outcomes;
 pub use policy::Policy;
 pub use reply::{BadReply, Reply, reply, verify};
 pub use request::{HEADER_SIZE, Header, LONGEST_BODY, Malformed, Request, decode};
+pub use session::Session;

@@ -94,6 +94,18 @@ impl Header {
         matches!(self.opcode, INIT | DESTROY | SETUPMAPPING | REMOVEMAPPING)
     }
 
+    /// What the guest asks for, by number: a `FUSE_` constant.
+    #[must_use]
+    pub fn opcode(&self) -> u32 {
+        self.opcode
+    }
+
+    /// The inode that the request is about.
+    #[must_use]
+    pub fn nodeid(&self) -> u64 {
+        self.nodeid
+    }
+
     /// The number by which the guest knows the reply.
     #[must_use]
     pub fn unique(&self) -> u64 {
@@ -112,13 +124,16 @@ impl Header {
         GuestErrno::new(errno, self.is_setup())
     }
 
-    /// Holds the header to the message that it is of.
-    fn check(&self, body: &[u8]) -> Result<(), Malformed> {
-        if body.len().checked_add(HEADER_SIZE) != usize::try_from(self.length).ok() {
+    /// Holds the header to the message that it is of, which has `length` bytes.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn check(&self, length: usize) -> Result<(), Malformed> {
+        if usize::try_from(self.length) != Ok(length) {
             return Err(Malformed("header.len is the length of the message"));
         }
         if self.extensions != 0 {
-            return Err(Malformed("it has no extensions: none are defined for it"));
+            return Err(Malformed("it has no extensions: none were offered"));
         }
         Ok(())
     }
@@ -129,7 +144,7 @@ impl Header {
 /// # Errors
 /// [`Malformed`] for a SETUPMAPPING or REMOVEMAPPING that breaks the format: the guest is told EINVAL.
 pub fn decode(header: &Header, body: &[u8]) -> Result<Request, Malformed> {
-    let checked = header.check(body);
+    let checked = header.check(body.len().saturating_add(HEADER_SIZE));
     match header.opcode {
         SETUPMAPPING => checked.and_then(|()| setup(header.nodeid, body)),
         REMOVEMAPPING => checked.and_then(|()| removal(body)),

@@ -92,6 +92,7 @@ pub fn window<'a>(buffers: &[GuestSlice<'a>], mut skip: usize, mut length: usize
 }
 
 /// Copies from the start of the buffers, as much as there is and fits; how much.
+#[must_use]
 pub fn copy_out(buffers: &[GuestSlice<'_>], into: &mut [u8]) -> usize {
     let mut rest = into;
     let all = rest.len();
@@ -106,6 +107,7 @@ pub fn copy_out(buffers: &[GuestSlice<'_>], into: &mut [u8]) -> usize {
 }
 
 /// Copies to the start of the buffers, as much as fits; how much.
+#[must_use]
 pub fn copy_in(buffers: &[GuestSlice<'_>], from: &[u8]) -> usize {
     let mut rest = from;
     for buffer in buffers {
@@ -118,13 +120,12 @@ pub fn copy_in(buffers: &[GuestSlice<'_>], from: &[u8]) -> usize {
     from.len().wrapping_sub(rest.len())
 }
 
-/// `preadv2(2)`: fills the buffers from a file, from `offset` on; how many bytes.
+/// `preadv(2)`: fills the buffers from a file, from `offset` on, until they are full or the file ends; how many bytes.
 pub(crate) fn read_at(file: BorrowedFd<'_>, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<usize> {
-    let buffers = &buffers[..buffers.len().min(MOST_AT_ONCE)];
-    let (count, offset) = (count_of(buffers), offset_of(offset)?);
-    // SAFETY: each buffer's memory is mapped and writable, and no Rust reference to it exists; `GuestSlice` is an iovec.
-    let read = unsafe { libc::preadv2(file.as_raw_fd(), buffers.as_ptr().cast(), count, offset, 0) };
-    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+    in_parts(buffers, offset, |part, offset| {
+        // SAFETY: each buffer's memory is mapped and writable, and no Rust reference to it exists; `GuestSlice` is an iovec.
+        unsafe { libc::preadv(file.as_raw_fd(), part.as_ptr().cast(), count_of(part), offset) }
+    })
 }
 
 /// `pwritev2(2)`: writes the buffers to a file, at `offset`, or with `append` at its end; how many bytes.
@@ -134,19 +135,39 @@ pub(crate) fn write_at(
     offset: u64,
     append: bool,
 ) -> io::Result<usize> {
-    let buffers = &buffers[..buffers.len().min(MOST_AT_ONCE)];
-    let (count, offset) = (count_of(buffers), offset_of(offset)?);
     let flags = if append { libc::RWF_APPEND } else { 0 };
-    // SAFETY: each buffer's memory is mapped; the kernel copies it once. `GuestSlice` is an iovec.
-    let written = unsafe { libc::pwritev2(file.as_raw_fd(), buffers.as_ptr().cast(), count, offset, flags) };
-    usize::try_from(written).map_err(|_| io::Error::last_os_error())
+    in_parts(buffers, offset, |part, offset| {
+        // SAFETY: each buffer's memory is mapped; the kernel copies it once. `GuestSlice` is an iovec.
+        unsafe { libc::pwritev2(file.as_raw_fd(), part.as_ptr().cast(), count_of(part), offset, flags) }
+    })
+}
+
+/// Makes a call for so many buffers as it takes at once, then for the rest, until one falls short. What was done before a
+/// failure counts.
+fn in_parts(
+    buffers: &[GuestSlice<'_>],
+    offset: u64,
+    call: impl Fn(&[GuestSlice<'_>], libc::off_t) -> isize,
+) -> io::Result<usize> {
+    let mut done = 0_usize;
+    for part in buffers.chunks(MOST_AT_ONCE) {
+        // An offset that no file has is EINVAL, as the kernel says of a negative one.
+        let at = offset.checked_add(done as u64).and_then(|at| libc::off_t::try_from(at).ok());
+        let answer = at.map(|at| call(part, at)).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL));
+        match answer.and_then(|length| usize::try_from(length).map_err(|_| io::Error::last_os_error())) {
+            Ok(length) => {
+                done = done.saturating_add(length);
+                if length < total(part) {
+                    break;
+                }
+            }
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
 }
 
 fn count_of(buffers: &[GuestSlice<'_>]) -> libc::c_int {
     libc::c_int::try_from(buffers.len()).unwrap_or(0) // 1,024 at most
-}
-
-/// An offset that no file has is EINVAL, as the kernel says of a negative one.
-fn offset_of(offset: u64) -> io::Result<libc::off_t> {
-    offset.try_into().map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }

@@ -1,0 +1,177 @@
+//! Making, removing and moving entries.
+
+use super::creator::User;
+use super::handles::Handle;
+use super::nodes::PathFd;
+use super::open::Access;
+use super::paths::{Attributes, check_name, step};
+use super::{Share, errno};
+use fuse_backend_rs::abi::fuse_abi::CreateIn;
+use fuse_backend_rs::api::filesystem::{Context, Entry, OpenOptions};
+use rustix::fd::AsRawFd;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, linkat, mkdirat, mknodat, openat, renameat_with};
+use rustix::fs::{symlinkat, unlinkat};
+use std::ffi::CStr;
+use std::io;
+use std::sync::Arc;
+
+impl Share {
+    pub(super) fn look_up(&self, parent: u64, name: &CStr) -> io::Result<Entry> {
+        check_name(name)?;
+        let directory = self.nodes.directory(parent)?;
+        self.entry(parent, name, &Arc::new(step(&*directory, name)?))
+    }
+
+    /// Has `make` make the entry `name` in a directory, as the guest's user; what the guest is told of it.
+    fn make_entry(
+        &self,
+        context: &Context,
+        parent: u64,
+        name: &CStr,
+        make: impl FnOnce(&PathFd, &CStr) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Entry> {
+        self.check_writable()?;
+        check_name(name)?;
+        let directory = self.nodes.directory(parent)?;
+        let (within, called) = (Arc::clone(&directory), name.to_owned());
+        self.creator.make(user(context), move || make(&within, &called))?;
+        self.entry(parent, name, &Arc::new(step(&*directory, name)?))
+    }
+
+    pub(super) fn make_directory(&self, context: &Context, parent: u64, name: &CStr, mode: u32) -> io::Result<Entry> {
+        let mode = Mode::from_raw_mode(self.allowed_mode(mode, libc::S_IFDIR));
+        self.make_entry(context, parent, name, move |within, name| Ok(mkdirat(within, name, mode)?))
+    }
+
+    /// A regular file, a FIFO or a socket. Devices are refused: on the host they would be the host's.
+    pub(super) fn make_node(&self, context: &Context, parent: u64, name: &CStr, mode: u32) -> io::Result<Entry> {
+        let kind = mode & libc::S_IFMT;
+        if !matches!(kind, 0 | libc::S_IFREG | libc::S_IFIFO | libc::S_IFSOCK) {
+            self.check_writable()?;
+            return Err(errno(libc::EPERM));
+        }
+        let (kind, mode) = (FileType::from_raw_mode(kind), Mode::from_raw_mode(self.allowed_mode(mode, kind)));
+        self.make_entry(context, parent, name, move |within, name| {
+            let kind = if kind == FileType::Unknown { FileType::RegularFile } else { kind };
+            Ok(mknodat(within, name, kind, mode, 0)?)
+        })
+    }
+
+    pub(super) fn make_symlink(&self, context: &Context, target: &CStr, parent: u64, name: &CStr) -> io::Result<Entry> {
+        let target = target.to_owned();
+        self.make_entry(context, parent, name, move |within, name| Ok(symlinkat(&*target, within, name)?))
+    }
+
+    pub(super) fn make_link(&self, nodeid: u64, parent: u64, name: &CStr) -> io::Result<Entry> {
+        self.check_writable()?;
+        check_name(name)?;
+        let file = self.nodes.descriptor(nodeid)?;
+        let directory = self.nodes.directory(parent)?;
+        // By way of /proc: of a descriptor itself only root may make a link.
+        linkat(self.proc.directory(), file.as_raw_fd().to_string(), &*directory, name, AtFlags::SYMLINK_FOLLOW)?;
+        self.entry(parent, name, &Arc::new(step(&*directory, name)?))
+    }
+
+    pub(super) fn make_file(
+        &self,
+        context: &Context,
+        parent: u64,
+        name: &CStr,
+        wanted: &CreateIn,
+    ) -> io::Result<(Entry, u64, OpenOptions)> {
+        let access = Access::of(wanted.flags)?;
+        self.check_writable()?;
+        check_name(name)?;
+        self.handles.check_room()?;
+        let directory = self.nodes.directory(parent)?;
+        let mode = Mode::from_raw_mode(self.allowed_mode(wanted.mode & !wanted.umask, libc::S_IFREG));
+        let (within, called) = (Arc::clone(&directory), name.to_owned());
+        let flags = access.flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let created = self.creator.make(user(context), move || Ok(openat(&*within, &*called, flags, mode)?));
+        let exclusive = wanted.flags & libc::O_EXCL.cast_unsigned() != 0;
+        let (entry, file) = match created {
+            Ok(file) => (self.entry(parent, name, &Arc::new(step(&*directory, name)?))?, file),
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) && !exclusive => {
+                let entry = self.look_up(parent, name)?;
+                (
+                    entry,
+                    self.open_as(context, entry.inode, access)
+                        .inspect_err(|_| _ = self.nodes.forget(entry.inode, 1))?,
+                )
+            }
+            Err(error) => return Err(error),
+        };
+        let fh = self.handles.put(Handle::new(entry.inode, file, access.writes));
+        let fh = fh.inspect_err(|_| _ = self.nodes.forget(entry.inode, 1))?;
+        Ok((entry, fh, self.how_opened()))
+    }
+
+    /// Opens a file that was there before, as the guest's user: the guest's kernel has not checked whether it may.
+    fn open_as(&self, context: &Context, nodeid: u64, access: Access) -> io::Result<rustix::fd::OwnedFd> {
+        let (path, kind) = self.nodes.found(nodeid)?;
+        if kind != libc::S_IFREG {
+            return Err(errno(if kind == libc::S_IFDIR { libc::EISDIR } else { libc::ENXIO }));
+        }
+        let name = format!("/proc/self/fd/{}", path.as_raw_fd());
+        let flags = access.flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = self.creator.make(user(context), move || Ok(rustix::fs::open(name, flags, Mode::empty())?))?;
+        if access.writes {
+            self.opened_for_writing(nodeid, &path);
+        }
+        Ok(file)
+    }
+
+    pub(super) fn remove_entry(&self, parent: u64, name: &CStr, flags: AtFlags) -> io::Result<()> {
+        self.check_writable()?;
+        check_name(name)?;
+        let directory = self.nodes.directory(parent)?;
+        self.keep_entry(&directory, parent, name);
+        Ok(unlinkat(&*directory, name, flags)?)
+    }
+
+    pub(super) fn rename_entry(
+        &self,
+        (from, old): (u64, &CStr),
+        (to, new): (u64, &CStr),
+        flags: u32,
+    ) -> io::Result<()> {
+        self.check_writable()?;
+        check_name(old)?;
+        check_name(new)?;
+        let flags = match flags {
+            0 => RenameFlags::empty(),
+            libc::RENAME_NOREPLACE => RenameFlags::NOREPLACE,
+            libc::RENAME_EXCHANGE => RenameFlags::EXCHANGE,
+            _ => return Err(errno(libc::EINVAL)), // a whiteout is a device
+        };
+        let (source, target) = (self.nodes.directory(from)?, self.nodes.directory(to)?);
+        if flags.is_empty() {
+            self.keep_entry(&target, to, new);
+        }
+        renameat_with(&*source, old, &*target, new, flags)?;
+        self.note_place(&target, to, new);
+        if flags == RenameFlags::EXCHANGE {
+            self.note_place(&source, from, old);
+        }
+        Ok(())
+    }
+
+    /// Keeps the file of an entry that is about to go, since the guest may have it open.
+    fn keep_entry(&self, directory: &PathFd, parent: u64, name: &CStr) {
+        if let Ok(file) = step(&**directory, name)
+            && let Ok(attributes) = Attributes::of(&file)
+        {
+            self.nodes.keep(parent, name, file, &attributes);
+        }
+    }
+
+    fn note_place(&self, directory: &PathFd, parent: u64, name: &CStr) {
+        if let Ok(attributes) = step(&**directory, name).and_then(Attributes::of) {
+            self.nodes.moved(&attributes, parent, name);
+        }
+    }
+}
+
+fn user(context: &Context) -> User {
+    User { uid: context.uid, gid: context.gid }
+}

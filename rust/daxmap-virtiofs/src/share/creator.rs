@@ -1,0 +1,113 @@
+//! The thread that makes files. A file is made with the mode that the guest asks for, and as the guest's user; so this
+//! thread has a umask of its own, and changes its user, and no other thread of the process notices.
+
+use crate::options::Owner;
+use crate::sys::unshare_fs;
+use rustix::fs::Mode;
+use rustix::process::umask;
+use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// No process has this user, nor this group.
+const NOBODY: u32 = 65_534;
+
+/// A guest's user and group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Creator {
+    jobs: Mutex<SyncSender<Job>>,
+    owner: Owner,
+    /// Why the process's umask applies to what is made, if it does.
+    pub(crate) shares_umask: Option<io::Error>,
+}
+
+impl Creator {
+    /// # Errors
+    /// EPERM where files are to be the guest's users', and the process may not act as others; EAGAIN for no thread.
+    pub(crate) fn start(owner: Owner) -> io::Result<Self> {
+        let (jobs, todo) = sync_channel::<Job>(16);
+        let (ready, is_ready) = sync_channel(1);
+        let work = move || {
+            let own_umask = unshare_fs();
+            if own_umask.is_ok() {
+                umask(Mode::empty());
+            }
+            let may_act_as_others = match owner {
+                Owner::Guest => drop_groups().and_then(|()| as_user(User { uid: NOBODY, gid: NOBODY }, || Ok(()))),
+                Owner::Host => Ok(()),
+            };
+            let goes_on = may_act_as_others.is_ok();
+            if ready.send((own_umask.err(), may_act_as_others)).is_ok() && goes_on {
+                for job in todo {
+                    job();
+                }
+            }
+        };
+        thread::Builder::new().name("daxmap-creator".to_owned()).spawn(work)?;
+        let (shares_umask, may_act_as_others) = receive(&is_ready)?;
+        may_act_as_others?;
+        Ok(Self { jobs: Mutex::new(jobs), owner, shares_umask })
+    }
+
+    /// Does something that makes a file, as the user whose it is to be, and waits for it.
+    pub(crate) fn make<T: Send + 'static>(
+        &self,
+        user: User,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let (done, result) = sync_channel(1);
+        let owner = self.owner;
+        let job: Job = Box::new(move || {
+            let made = if owner == Owner::Guest { as_user(user, work) } else { work() };
+            let _ = done.send(made); // whoever asked for it waits
+        });
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        jobs.send(job).map_err(|_| io::Error::from_raw_os_error(libc::EIO))?;
+        receive(&result)?
+    }
+}
+
+fn receive<T>(from: &Receiver<T>) -> io::Result<T> {
+    from.recv().map_err(|_| io::Error::from_raw_os_error(libc::EIO))
+}
+
+/// The process's own groups are not the guest's users'.
+fn drop_groups() -> io::Result<()> {
+    Ok(set_thread_groups(&[])?)
+}
+
+/// Does something as another user. The thread ends if it can't become itself again, since it would make files as that
+/// user.
+fn as_user<T>(user: User, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    const UNCHANGED: (Option<Uid>, Option<Gid>) = (None, None);
+    let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
+    // -1 stands for "unchanged" in these calls.
+    if user.uid == u32::MAX || user.gid == u32::MAX {
+        return Err(invalid());
+    }
+    let own = (rustix::process::geteuid(), rustix::process::getegid());
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    set_thread_res_gid(UNCHANGED.1, gid, UNCHANGED.1)?;
+    let done = match set_thread_res_uid(UNCHANGED.0, uid, UNCHANGED.0) {
+        Ok(()) => {
+            let done = work();
+            set_thread_res_uid(UNCHANGED.0, own.0, UNCHANGED.0).map(|()| done)
+        }
+        Err(refused) => Ok(Err(refused.into())),
+    };
+    let back = set_thread_res_gid(UNCHANGED.1, own.1, UNCHANGED.1);
+    match (done, back) {
+        (Ok(done), Ok(())) => done,
+        _ => std::panic::resume_unwind(Box::new("a thread can't become its own user again")),
+    }
+}

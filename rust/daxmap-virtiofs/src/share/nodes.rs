@@ -1,0 +1,230 @@
+//! The inodes that a guest knows. It may know millions, and only for some of them the server keeps a descriptor; the
+//! others are found again by their place in the tree, and are the same file or ESTALE.
+
+use super::paths::{Attributes, Identity, step};
+use crate::recent::Recent;
+use rustix::fd::OwnedFd;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The nodeid of the exported directory (`FUSE_ROOT_ID`).
+pub(crate) const ROOT: u64 = 1;
+
+/// The most steps from a known descriptor down to a file.
+const DEEPEST: usize = 4096;
+
+/// A descriptor that is a mere path (`O_PATH`).
+pub(crate) type PathFd = Arc<OwnedFd>;
+
+#[derive(Debug)]
+struct Node {
+    identity: Identity,
+    /// `S_IFMT` of its mode.
+    kind: u32,
+    /// How often the guest was told of it, less what it forgot.
+    lookups: u64,
+    parent: u64,
+    name: Box<CStr>,
+    /// Kept where the file has no place any more: it was removed or replaced, and the guest may have it open.
+    kept: Option<PathFd>,
+    /// Whether it was opened for writing: on overlayfs it became another file then.
+    written: bool,
+}
+
+#[derive(Debug)]
+struct Table {
+    nodes: HashMap<u64, Node>,
+    by_identity: HashMap<Identity, u64>,
+    next: u64,
+    recent: Recent<u64>,
+    /// How many nodes have `kept`.
+    kept: usize,
+}
+
+/// The inodes that a guest knows.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    root: PathFd,
+    with_birth: bool,
+    most_kept: usize,
+    table: Mutex<Table>,
+}
+
+impl Nodes {
+    /// Of a tree with this root, at most `descriptors` of which are open at once.
+    pub(crate) fn new(root: PathFd, with_birth: bool, descriptors: usize) -> Self {
+        let table = Table {
+            nodes: HashMap::new(),
+            by_identity: HashMap::new(),
+            next: ROOT,
+            recent: Recent::new(descriptors / 2),
+            kept: 0,
+        };
+        Self { root, with_birth, most_kept: descriptors / 2, table: Mutex::new(table) }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets all, as the guest has.
+    pub(crate) fn clear(&self) {
+        let mut table = self.table();
+        table.nodes.clear();
+        table.by_identity.clear();
+        table.recent.clear();
+        table.kept = 0;
+    }
+
+    /// The descriptor of an inode.
+    ///
+    /// # Errors
+    /// EBADF for one that the guest was not told of; ESTALE where its place has another file now, or none; and what opening
+    /// says.
+    pub(crate) fn descriptor(&self, nodeid: u64) -> io::Result<PathFd> {
+        self.found(nodeid).map(|(found, _kind)| found)
+    }
+
+    /// The descriptor of a directory.
+    pub(crate) fn directory(&self, nodeid: u64) -> io::Result<PathFd> {
+        match self.found(nodeid)? {
+            (found, libc::S_IFDIR) => Ok(found),
+            _ => Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
+        }
+    }
+
+    /// The descriptor of an inode, and its kind: `S_IFMT` of its mode.
+    pub(crate) fn found(&self, nodeid: u64) -> io::Result<(PathFd, u32)> {
+        let mut chain = Vec::new();
+        let (mut here, kind) = {
+            let mut table = self.table();
+            let kind = if nodeid == ROOT { libc::S_IFDIR } else { table.node(nodeid)?.kind };
+            let mut at = nodeid;
+            loop {
+                if let Some(found) = if at == ROOT { Some(Arc::clone(&self.root)) } else { table.kept(at)? } {
+                    break (found, kind);
+                }
+                let node = table.node(at).map_err(|_| stale())?; // the guest may have forgotten a parent
+                chain.push((at, node.identity, node.name.clone()));
+                at = node.parent;
+                if chain.len() > DEEPEST {
+                    return Err(stale());
+                }
+            }
+        };
+        while let Some((at, identity, name)) = chain.pop() {
+            let found = step(&here, &name).map_err(|error| match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR | libc::EXDEV) => stale(),
+                _ => error,
+            })?;
+            if Attributes::of(&found)?.identity(self.with_birth) != identity {
+                return Err(stale());
+            }
+            here = Arc::new(found);
+            self.table().recent.put(at, Arc::clone(&here));
+        }
+        Ok((here, kind))
+    }
+
+    /// Notes that the guest is told of a file, at its place in the tree; its nodeid.
+    pub(crate) fn tell(&self, parent: u64, name: &CStr, file: PathFd, attributes: &Attributes) -> u64 {
+        let identity = attributes.identity(self.with_birth);
+        let mut table = self.table();
+        let table = &mut *table;
+        let nodeid = *table.by_identity.entry(identity).or_insert_with(|| {
+            table.next = table.next.wrapping_add(1); // 2**64 would take for ever
+            table.next
+        });
+        let node = table.nodes.entry(nodeid).or_insert_with(|| Node {
+            identity,
+            kind: attributes.kind(),
+            lookups: 0,
+            parent,
+            name: CString::default().into_boxed_c_str(),
+            kept: None,
+            written: false,
+        });
+        node.lookups = node.lookups.saturating_add(1);
+        node.parent = parent;
+        if *node.name != *name {
+            node.name = name.into();
+        }
+        if node.kept.take().is_some() {
+            table.kept = table.kept.saturating_sub(1); // it has a place again
+        }
+        table.recent.put(nodeid, file);
+        nodeid
+    }
+
+    /// Notes that the guest has forgotten so many of the times it was told; whether it knows the inode no more.
+    pub(crate) fn forget(&self, nodeid: u64, times: u64) -> bool {
+        let mut table = self.table();
+        let Some(node) = table.nodes.get_mut(&nodeid) else { return false };
+        node.lookups = node.lookups.saturating_sub(times);
+        if node.lookups > 0 {
+            return false;
+        }
+        if let Some(node) = table.nodes.remove(&nodeid) {
+            table.by_identity.remove(&node.identity);
+            table.kept = table.kept.saturating_sub(usize::from(node.kept.is_some()));
+        }
+        table.recent.remove(&nodeid);
+        true
+    }
+
+    /// Notes that a file is at another place now, if the guest knows it.
+    pub(crate) fn moved(&self, attributes: &Attributes, parent: u64, name: &CStr) {
+        let mut table = self.table();
+        let identity = attributes.identity(self.with_birth);
+        if let Some(nodeid) = table.by_identity.get(&identity).copied()
+            && let Some(node) = table.nodes.get_mut(&nodeid)
+        {
+            (node.parent, node.name) = (parent, name.into());
+        }
+    }
+
+    /// Keeps the descriptor of a file that is about to lose the place `(parent, name)`, if the guest knows it by that
+    /// place. Beyond a number of such files, the guest's next look at one may be ESTALE.
+    pub(crate) fn keep(&self, parent: u64, name: &CStr, file: OwnedFd, attributes: &Attributes) {
+        let mut table = self.table();
+        let table = &mut *table;
+        let identity = attributes.identity(self.with_birth);
+        let Some(node) = table.by_identity.get(&identity).and_then(|nodeid| table.nodes.get_mut(nodeid)) else {
+            return;
+        };
+        if node.kept.is_none() && node.parent == parent && *node.name == *name && table.kept < self.most_kept {
+            node.kept = Some(Arc::new(file));
+            table.kept = table.kept.saturating_add(1);
+        }
+    }
+
+    /// Notes that an inode was opened for writing; whether that is the first time.
+    pub(crate) fn written(&self, nodeid: u64) -> bool {
+        self.table().nodes.get_mut(&nodeid).is_some_and(|node| !std::mem::replace(&mut node.written, true))
+    }
+
+    /// How many inodes the guest knows, without the root.
+    pub(crate) fn len(&self) -> usize {
+        self.table().nodes.len()
+    }
+}
+
+impl Table {
+    fn node(&self, nodeid: u64) -> io::Result<&Node> {
+        self.nodes.get(&nodeid).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+    }
+
+    /// The descriptor that is kept of an inode, if one is.
+    fn kept(&mut self, nodeid: u64) -> io::Result<Option<PathFd>> {
+        if let Some(recent) = self.recent.get(nodeid) {
+            return Ok(Some(recent));
+        }
+        Ok(self.node(nodeid)?.kept.as_ref().map(Arc::clone))
+    }
+}
+
+fn stale() -> io::Error {
+    io::Error::from_raw_os_error(libc::ESTALE)
+}
