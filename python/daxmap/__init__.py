@@ -19,11 +19,13 @@ from daxmap._core import (
     __version__,
 )
 from daxmap.config import DaxConfig, ShareConfig
-from daxmap.dispatcher import DaxDispatcher, DaxStatus
+from daxmap.dispatcher import DaxDispatcher
+from daxmap.file_server import FileServer
 from daxmap.fuse import FUSE_NO_FH
 from daxmap.layout import DAX_WINDOW_PER_SHARE, Share, WindowLayout, dax_window_base, dax_window_total
 from daxmap.protocols import Access
 from daxmap.reopen import reopen
+from daxmap.status import DaxStatus
 
 __all__ = [
     "DAX_WINDOW_PER_SHARE",
@@ -34,6 +36,7 @@ __all__ = [
     "DaxMapper",
     "DaxStats",
     "DaxStatus",
+    "FileServer",
     "HostWindowBackend",
     "HvfBackend",
     "HypervisorBackend",

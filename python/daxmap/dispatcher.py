@@ -1,42 +1,18 @@
 """A share's DAX part of a virtiofs device: FUSE requests in, replies out."""
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Self
 
 from daxmap._core import _Dispatcher
 from daxmap.config import check_int
 from daxmap.reopen import keep_descriptors
+from daxmap.status import DaxStatus, status_of
 
 if TYPE_CHECKING:
     from daxmap.protocols import Mapper, Resolver
 
-__all__ = ["DaxDispatcher", "DaxStatus"]
-
-
-@dataclass(frozen=True, slots=True)
-class DaxStatus:
-    """Whether a guest really uses DAX, at one moment. As text it is one line for a log.
-
-    Attributes:
-        state: "off" (no mapper, or `dax="never"`), "waiting" (for an INIT to be negotiated), "not offered" (the guest's
-            INIT or the VMM's reply knows no DAX), "offered" (no SETUPMAPPING yet), "used" (at least one succeeded),
-            "refused" (some came, none succeeded).
-        reason: The state in words.
-        mapped: SETUPMAPPING requests since the guest's last INIT that succeeded, upgrades included.
-        refused: The others, by the Linux errno that the guest was told.
-        live: Mappings that the mapper has now; None if it does not tell (`len`).
-    """
-
-    state: Literal["off", "waiting", "not offered", "offered", "used", "refused"]
-    reason: str
-    mapped: int = 0
-    refused: Mapping[int, int] = field(default_factory=dict)
-    live: int | None = None
-
-    def __str__(self) -> str:
-        return f"DAX is {self.state}: {self.reason}"
+__all__ = ["DaxDispatcher"]
 
 
 class DaxDispatcher(_Dispatcher):
@@ -102,26 +78,4 @@ class DaxDispatcher(_Dispatcher):
 
     def status(self) -> DaxStatus:
         """Whether the guest really uses DAX. Takes no lock but the mapper's own for its length."""
-        if self._mapper is None:
-            return DaxStatus("off", "the share has no mapper")
-        if self._dax == "never":
-            return DaxStatus("off", 'the policy is dax="never"')
-        mapped, refused = self._setup_counts()
-        live = _length(self._mapper)
-        refusals = ", ".join(f"refused with Linux errno {number}: {count}" for number, count in refused.items())
-        if mapped:
-            counts = f"that succeeded: {mapped}" + (f", {refusals}" if refused else "")
-            shown = "" if live is None else f"; live mappings: {live}"
-            return DaxStatus("used", f"SETUPMAPPING requests {counts}{shown}", mapped, refused, live)
-        if refused:
-            return DaxStatus("refused", f"SETUPMAPPING requests {refusals}", mapped, refused, live)
-        state, reason = self._offer()
-        return DaxStatus(state, reason, live=live)
-
-
-def _length(mapper: "Mapper") -> int | None:
-    """How many mappings a mapper has; None if it does not tell."""
-    try:
-        return len(mapper)  # type: ignore[arg-type]  # it need not have a length
-    except Exception:  # noqa: BLE001  # whatever a VMM's own class raises
-        return None
+        return status_of(self._mapper, self._dax, self)

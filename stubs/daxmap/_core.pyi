@@ -1,10 +1,11 @@
 """The Rust core. Private: import these names from `daxmap`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, final
 
-from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath
+from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath, WriteableBuffer
 from typing_extensions import disjoint_base
 
 from daxmap.layout import Share
@@ -20,6 +21,7 @@ __all__ = [
     "MappingInfo",
     "RemoveResult",
     "_Dispatcher",
+    "_FileServer",
     "__version__",
     "_refuse_other_threads",
     "_threads_inside",
@@ -511,3 +513,68 @@ class _Dispatcher:
         """What the last INIT that was negotiated came to, and why."""
     def _setup_counts(self) -> tuple[int, dict[int, int]]:
         """SETUPMAPPING requests since the last INIT: how many succeeded, and how many did not, by Linux errno."""
+
+@disjoint_base
+class _FileServer:
+    """Answers every request of one directory: the base of `daxmap.FileServer`, which describes it."""
+
+    def __new__(
+        cls,
+        directory: StrPath,
+        mapper: DaxMapper | None,
+        readonly: bool,
+        dax: str,
+        min_size: int,
+        owner: str,
+        cache: str,
+        max_open: int | None,
+    ) -> Self: ...
+    def answer(self, request: ReadableBuffer) -> bytes | None:
+        """Answer a whole FUSE request, header included.
+
+        Args:
+            request: The request in one buffer; it is copied before it is looked at, so it may be guest memory. Whatever
+                a guest has put there is no exception: a request that breaks the format is answered EINVAL.
+
+        Returns:
+            The whole reply: put its length into the used ring. None where there is none: FORGET and the like, and what
+            is too short to be a request.
+
+        Raises:
+            TypeError: `request` is no buffer.
+            BaseException: What a Python backend of the mapper raised, if it is no Exception: KeyboardInterrupt and the
+                like.
+        """
+    def answer_into(
+        self, readable_buffers: Sequence[ReadableBuffer], writable_buffers: Sequence[WriteableBuffer]
+    ) -> int:
+        """Answer a request that lies in guest memory, into guest memory: as a virtqueue has it.
+
+        What READ and WRITE move is copied once, by the kernel. No byte is read twice.
+
+        Args:
+            readable_buffers: The request, in as many pieces as the descriptor chain has that the device reads.
+            writable_buffers: Where the reply goes, in order: the pieces that the device writes.
+
+        Returns:
+            How many bytes of the reply were written, from the start of the first buffer on: the used length. 0 where
+            there is no reply, and where there is no room for as much as an error, 16 bytes.
+
+        Raises:
+            TypeError: One of them is no buffer.
+            BufferError: One is not contiguous, or one for the reply is read-only.
+            BaseException: As `answer`.
+        """
+    @property
+    def directory(self) -> Path:
+        """The directory, as it was given."""
+    @property
+    def mapper(self) -> DaxMapper | None:
+        """The share's mapper."""
+    @property
+    def readonly(self) -> bool:
+        """Whether it refuses whatever would change a file."""
+    def _offer(self) -> tuple[Literal["waiting", "not offered", "offered"], str]:
+        """What the last INIT came to, before any SETUPMAPPING."""
+    def _setup_counts(self) -> tuple[int, dict[int, int]]:
+        """How many SETUPMAPPING requests succeeded, and how many of the others were told which errno."""

@@ -8,7 +8,8 @@ use crate::interrupt::raised_after;
 use crate::logging::log_exception;
 use crate::mapper::DaxMapper;
 use crate::message::{bytes, read};
-use daxmap_core::fuse::{self, Header, Offer, Policy, Request, Session};
+use crate::session::{offer_of, setup_counts};
+use daxmap_core::fuse::{self, Header, Policy, Request, Session};
 use daxmap_core::{Errno, Error, MapRequest, Mapper, Overlap, WindowOffset};
 use pyo3::exceptions::{PyAttributeError, PyException, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -100,19 +101,11 @@ impl Dispatcher {
     }
 
     fn _offer(&self) -> (&'static str, String) {
-        match self.session.offer() {
-            None => ("waiting", "no INIT was negotiated yet".to_owned()),
-            Some(Offer::Made) => ("offered", "no SETUPMAPPING came yet".to_owned()),
-            Some(none) => ("not offered", none.to_string()),
-        }
+        offer_of(&self.session)
     }
 
     fn _setup_counts<'py>(&self, py: Python<'py>) -> PyResult<(u64, Bound<'py, PyDict>)> {
-        let refused = PyDict::new(py);
-        for (errno, count) in self.session.outcomes().refused() {
-            refused.set_item(errno, count)?;
-        }
-        Ok((self.session.outcomes().mapped(), refused))
+        setup_counts(py, &self.session)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -1,5 +1,5 @@
 //! The Python face of `daxmap-core`: argument conversion, the interpreter lock, and nothing else.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 // Arguments of methods that Python calls arrive by value.
 #![allow(clippy::needless_pass_by_value)]
 
@@ -9,12 +9,20 @@ mod convert;
 mod dispatcher;
 mod error;
 mod exit;
+#[cfg(target_os = "linux")]
+mod file_server;
+#[cfg(not(target_os = "linux"))]
+#[path = "file_server_absent.rs"]
+mod file_server;
+#[cfg(target_os = "linux")]
+mod guest_buffer;
 mod hypervisor;
 mod interrupt;
 mod logging;
 mod mapper;
 mod message;
 mod own_backend;
+mod session;
 mod values;
 
 use pyo3::prelude::*;
@@ -28,6 +36,8 @@ mod _core {
     use crate::dispatcher::Dispatcher;
     #[pymodule_export]
     use crate::exit::{refuse_other_threads, threads_inside};
+    #[pymodule_export]
+    use crate::file_server::PyFileServer;
     #[pymodule_export]
     use crate::mapper::DaxMapper;
     #[pymodule_export]

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The mappings of one share's DAX window.
 #[pyclass(frozen, weakref, module = "daxmap")]
 pub(crate) struct DaxMapper {
-    mapper: Mapper,
+    mapper: Arc<Mapper>,
     /// The methods that the backend calls, for the garbage collector.
     callbacks: Mutex<Option<Arc<Callbacks>>>,
 }
@@ -27,6 +27,12 @@ impl DaxMapper {
     /// Whether the mapper could grant a request, whatever the file: see `Mapper::check`, which waits for nothing.
     pub(crate) fn check(&self, request: &MapRequest) -> Result<(), Error> {
         self.mapper.check(request)
+    }
+
+    /// The mapper itself, for a file server that calls it without the interpreter.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn shared(&self) -> Arc<Mapper> {
+        Arc::clone(&self.mapper)
     }
 
     /// Makes `call` with the interpreter released: the mapper's lock is only ever waited for without it. The outer error
@@ -83,7 +89,7 @@ impl DaxMapper {
         let open = || Mapper::new(GuestAddress(base), size, options, |window| backend.attach(window, readonly));
         let mapper = py.detach(open).map_err(open_error)?;
         let mapper = mapper.named(name.to_owned());
-        Ok(Self { mapper, callbacks: Mutex::new(callbacks) })
+        Ok(Self { mapper: Arc::new(mapper), callbacks: Mutex::new(callbacks) })
     }
 
     /// All that the layout knows of a share, so that nothing of it is forgotten: its read-only switch least of all.

@@ -89,9 +89,11 @@ impl FileServer {
     #[must_use]
     pub fn answer(&self, request: &[u8]) -> Option<Vec<u8>> {
         let room = op::room_for(request).min(op::LARGEST_READ.saturating_add(LONGEST_REPLY));
-        let reply = vec![Cell::new(0_u8); room];
-        let length = self.answer_into(&[GuestSlice::readable(request)], &[GuestSlice::writable(&reply)]);
-        (length > 0).then(|| reply.iter().take(length).map(Cell::get).collect())
+        let mut reply = vec![0; room];
+        let cells = Cell::from_mut(&mut *reply).as_slice_of_cells();
+        let length = self.answer_into(&[GuestSlice::readable(request)], &[GuestSlice::writable(cells)]);
+        reply.truncate(length);
+        (length > 0).then_some(reply)
     }
 
     /// Answers a request that lies in `readable`, in order, into `writable`; how many bytes of the reply were written, which

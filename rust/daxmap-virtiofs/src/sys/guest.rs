@@ -27,7 +27,8 @@ impl<'a> GuestSlice<'a> {
     /// A buffer that the guest reads its reply from.
     #[must_use]
     pub fn writable(cells: &'a [Cell<u8>]) -> Self {
-        // SAFETY: the cells are `cells.len()` bytes that live for 'a, and may be written through a shared reference.
+        // SAFETY: the cells are `cells.len()` bytes that live for 'a, and may be written through a shared reference. They
+        // are of this thread alone, which waits for whatever is done with the slice.
         unsafe { Self::from_raw(cells.as_ptr().cast_mut().cast(), cells.len()) }
     }
 

@@ -1,0 +1,79 @@
+"""A share as a virtiofs device serves it: every FUSE request of one directory, with DAX."""
+
+import os
+from typing import TYPE_CHECKING, Literal, Self
+
+from daxmap._core import _FileServer
+from daxmap.config import check_int
+from daxmap.status import DaxStatus, status_of
+
+if TYPE_CHECKING:
+    from daxmap._core import DaxMapper
+
+__all__ = ["FileServer"]
+
+
+class FileServer(_FileServer):
+    """Answers every FUSE request of one directory, from bytes to bytes. Linux 5.6 or later.
+
+    SETUPMAPPING and REMOVEMAPPING go to the mapper; no Python code runs on their way, nor on any other request's. Every
+    method may be called from many threads, and releases the interpreter.
+
+    A guest sees nothing outside the directory: no `..`, no symbolic link is followed on the host, nothing that is
+    mounted below. What it sees is the directory that was there when the server was made, wherever the host moves it.
+    Device nodes can't be made. File locks, POSIX ACLs and a write-back cache are not offered: docs/file-server.md lists
+    what is.
+
+    Files are made by a thread of the server's own, so that neither the umask nor the user of any other thread changes.
+
+    Args:
+        directory: What the guest sees as the root of its mount.
+        mapper: The share's mapper. None: the guest is offered no DAX.
+        readonly: Refuse with EROFS whatever would change a file. The mapper must be read-only too.
+        dax: Which files the guest is to map: "always" all, "inode" those that are marked (FUSE_ATTR_DAX), "never" none.
+        min_size: With "inode": files of fewer bytes are not marked.
+        owner: Whose the files are that a guest makes. "host": the server's own, whatever user of the guest made them;
+            then chown fails with EPERM, set-user-id bits are dropped, and no privileges are needed. "guest": the
+            guest's users', by number; the process needs CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_DAC_OVERRIDE and
+            CAP_FOWNER, as root has.
+        cache: How long the guest may believe names, attributes and what it has read: "auto" a second, and data until
+            the file is opened again; "always" a day, where nobody else changes the directory; "never" not at all.
+        max_open: The most descriptors that the server keeps, 64 or more; a half of them for files that the guest has
+            open (ENFILE beyond), a half for inodes and mapped files, which are opened again when needed. Default: half
+            of RLIMIT_NOFILE.
+
+    Raises:
+        TypeError: An argument is of another type.
+        ValueError: `dax`, `owner` or `cache` is none of its values, `min_size` is given without "inode", or a share that
+            is read-only has a mapper that is not.
+        OSError: ENOENT, ENOTDIR, EACCES and the like of the directory; EINVAL for a `max_open` under 64; EPERM for
+            owner="guest" without the right to act as other users; ENOTSUP where there is no Linux.
+    """
+
+    _dax: Literal["always", "inode", "never"]
+
+    def __new__(
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        mapper: "DaxMapper | None" = None,
+        readonly: bool = False,
+        dax: Literal["always", "inode", "never"] = "always",
+        min_size: int = 0,
+        owner: Literal["guest", "host"] = "host",
+        cache: Literal["auto", "always", "never"] = "auto",
+        max_open: int | None = None,
+    ) -> Self:
+        """Check the arguments and make the server: see the class."""
+        check_int("min_size", min_size)
+        if min_size and dax != "inode":
+            raise ValueError(f'min_size chooses among files, which takes dax="inode", not {dax!r}')
+        if mapper is not None and readonly and not mapper.readonly:
+            raise ValueError("a read-only share needs a read-only mapper")
+        self = super().__new__(cls, directory, mapper, readonly, dax, min_size, owner, cache, max_open)
+        self._dax = dax
+        return self
+
+    def status(self) -> DaxStatus:
+        """Whether the guest really uses DAX. Takes no lock but the mapper's own for its length."""
+        return status_of(self.mapper, self._dax, self)
