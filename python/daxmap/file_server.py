@@ -44,15 +44,15 @@ class FileServer(_FileServer):
 
     Raises:
         TypeError: An argument is of another type.
-        ValueError: `dax`, `owner` or `cache` is none of its values, `min_size` is given without "inode", or a share that
-            is read-only has a mapper that is not.
-        OSError: ENOENT, ENOTDIR, EACCES and the like of the directory; EINVAL for a `max_open` under 64; EPERM for
-            owner="guest" without the right to act as other users; ENOTSUP where there is no Linux.
+        ValueError: `dax`, `owner` or `cache` is none of its values, `min_size` is given without "inode",
+            `max_open` is under 64, or a share that is read-only has a mapper that is not.
+        OSError: ENOENT, ENOTDIR, EACCES and the like of the directory; EPERM for owner="guest" without the
+            right to act as other users; ENOTSUP where there is no Linux.
     """
 
     _dax: Literal["always", "inode", "never"]
 
-    def __new__(
+    def __new__(  # noqa: PLR0913  # one for each switch of a share
         cls,
         directory: str | os.PathLike[str],
         *,

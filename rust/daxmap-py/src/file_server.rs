@@ -1,5 +1,6 @@
 //! `daxmap._core._FileServer`, the base of `daxmap.FileServer`.
 
+use crate::error::open_error;
 use crate::guest_buffer::guest_slice;
 use crate::interrupt::raised_after;
 use crate::mapper::DaxMapper;
@@ -8,7 +9,7 @@ use crate::session::{offer_of, setup_counts};
 use daxmap_core::fuse::Policy;
 use daxmap_virtiofs::{Cache, FileServer, Options, Owner};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use pyo3::{PyTraverseError, PyVisit};
@@ -58,9 +59,7 @@ impl PyFileServer {
         };
         let options = Options { readonly, dax, owner, cache, max_open, refresh_on_growth: false };
         let core = mapper.as_ref().map(|mapper| mapper.get().shared());
-        let server = py
-            .detach(|| FileServer::new(&directory, core, &options))
-            .map_err(|error| PyOSError::new_err((error.raw_os_error(), error.to_string(), directory.clone())))?;
+        let server = py.detach(|| FileServer::new(&directory, core, &options)).map_err(open_error)?;
         Ok(Self { server, directory, options, mapper })
     }
 

@@ -7,7 +7,7 @@ use crate::options::Options;
 use crate::share::{Read, Share, Write};
 use crate::sys::guest::{GuestSlice, copy_in, copy_out, total, window};
 use daxmap_core::fuse::{self, HEADER_SIZE, Header, Request, Session};
-use daxmap_core::{Errno, ForkGuard, MapRequest, Mapper, Overlap};
+use daxmap_core::{Errno, ForkGuard, MapRequest, Mapper, OpenError, Overlap};
 use fuse_backend_rs::api::server::Server;
 use std::cell::Cell;
 use std::io;
@@ -59,10 +59,11 @@ impl FileServer {
     /// A server of `directory`, whose files are mapped by `mapper`, if there is one.
     ///
     /// # Errors
-    /// ENOTDIR, ENOENT, EACCES and the like of `directory`; EINVAL for a `max_open` under 64; EPERM where files are to be the
-    /// guest's users' and the process may not act as others.
-    pub fn new(directory: &Path, mapper: Option<Arc<Mapper>>, options: &Options) -> io::Result<Self> {
-        let guard = ForkGuard::new().map_err(|errno| io::Error::from_raw_os_error(errno.0))?;
+    /// [`OpenError::Invalid`] for a `max_open` under 64; [`OpenError::Refused`] with ENOTDIR, ENOENT, EACCES and the like of
+    /// `directory`, with EPERM where files are to be the guest's users' and the process may not act as others, and with
+    /// ENOENT where there is no /proc.
+    pub fn new(directory: &Path, mapper: Option<Arc<Mapper>>, options: &Options) -> Result<Self, OpenError> {
+        let guard = ForkGuard::new().map_err(OpenError::no_fork_guard)?;
         let mapper = mapper.filter(|_| options.dax != fuse::Policy::Never);
         let share = Arc::new(Share::open(directory, mapper.clone(), *options)?);
         let session = Session::new(options.dax);

@@ -19,12 +19,12 @@ pub(crate) use nodes::ROOT;
 use crate::options::{Cache, Options};
 use crate::recent::Recent;
 use creator::Creator;
-use daxmap_core::Mapper;
+use daxmap_core::{Errno, Mapper, OpenError};
 use handles::Handles;
-use nodes::Nodes;
+use nodes::{Nodes, PathFd};
 use paths::{Attributes, ProcSelfFd};
 use rustix::fd::AsRawFd;
-use rustix::fs::{Mode, OFlags, fstatfs, openat};
+use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
 use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::path::Path;
@@ -56,27 +56,28 @@ pub(crate) struct Share {
 
 impl Share {
     /// # Errors
-    /// Those of opening `directory`; EINVAL for a `max_open` that is too small; EPERM for [`Owner::Guest`] without the right
-    /// to act as others; ENOSYS before Linux 5.6.
-    ///
-    /// [`Owner::Guest`]: crate::Owner::Guest
-    pub(crate) fn open(directory: &Path, mapper: Option<Arc<Mapper>>, options: Options) -> io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = Arc::new(openat(rustix::fs::CWD, directory, flags, Mode::empty())?);
-        let proc = ProcSelfFd::open()?;
-        proc.reopen(root.as_raw_fd(), OFlags::RDONLY | OFlags::DIRECTORY)?; // may it be read at all?
+    /// [`OpenError::Invalid`] for a `max_open` that is too small, [`OpenError::Refused`] where the host refuses.
+    pub(crate) fn open(directory: &Path, mapper: Option<Arc<Mapper>>, options: Options) -> Result<Self, OpenError> {
         let most = options.max_open.unwrap_or_else(|| getrlimit(Resource::Nofile).current.unwrap_or(MANY_OPEN) / 2);
         let part = |parts: u64| usize::try_from(most.checked_div(parts).unwrap_or(0)).unwrap_or(usize::MAX);
         if most < LEAST_OPEN {
-            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+            return Err(OpenError::Invalid(format!(
+                "max_open is {most}; a server needs {LEAST_OPEN} descriptors or more"
+            )));
         }
-        let on_overlayfs = u64::try_from(fstatfs(&root)?.f_type) == Ok(OVERLAYFS);
+        let proc = ProcSelfFd::open().map_err(|error| refused("opening /proc/self/fd", &error))?;
+        let (root, kind) = open_root(&proc, directory)
+            .map_err(|error| refused(&format!("directory {}", directory.display()), &error))?;
+        let creator = Creator::start(options.owner).map_err(|error| {
+            refused("starting the thread that makes files; owner=guest needs the right to act as other users", &error)
+        })?;
+        let on_overlayfs = kind == OVERLAYFS;
         Ok(Self {
             options,
             mapper,
             nodes: Nodes::new(root, !on_overlayfs, part(4)),
             handles: Handles::new(part(2)),
-            creator: Creator::start(options.owner)?,
+            creator,
             proc,
             mapped: Mutex::new(Recent::new(part(4))),
             sizes: mappable::Sizes::default(),
@@ -119,6 +120,19 @@ impl Share {
     fn attr_flags(&self, attributes: &Attributes) -> u32 {
         if self.mapper.is_none() { 0 } else { self.options.dax.attr_flags(attributes.mode(), attributes.size()) }
     }
+}
+
+/// The exported directory as a mere path, and the type of its file system: `f_type` of fstatfs(2).
+fn open_root(proc: &ProcSelfFd, directory: &Path) -> io::Result<(PathFd, u64)> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = Arc::new(openat(CWD, directory, flags, Mode::empty())?);
+    proc.reopen(root.as_raw_fd(), OFlags::RDONLY | OFlags::DIRECTORY)?; // may it be read at all?
+    let kind = u64::try_from(fstatfs(&root)?.f_type).unwrap_or(0);
+    Ok((root, kind))
+}
+
+fn refused(what: &str, error: &io::Error) -> OpenError {
+    OpenError::Refused { what: what.to_owned(), errno: Errno(error.raw_os_error().unwrap_or(libc::EIO)) }
 }
 
 fn errno(number: i32) -> io::Error {
