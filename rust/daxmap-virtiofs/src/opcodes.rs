@@ -78,8 +78,9 @@ pub(crate) const FILES: [u32; 31] = [
 
 /// The most that a READ is asked for: what INIT grants, 256 pages of the largest kind.
 pub(crate) const LARGEST_READ: usize = 256 * (64 << 10);
-/// Enough for every reply whose length the guest does not choose: a target of a symbolic link is the longest.
-const OTHERS: usize = 16 + 4096;
+/// Enough for every reply whose length the guest does not choose, but for the target of a symbolic link.
+const OTHERS: usize = 256;
+const LONGEST_TARGET: usize = 4096;
 
 /// Where READ, READDIR and READDIRPLUS have the size that the guest wants.
 const READ_SIZE: std::ops::Range<usize> = HEADER_SIZE + 16..HEADER_SIZE + 20;
@@ -94,22 +95,23 @@ pub(crate) fn has_no_reply(opcode: u32) -> bool {
 /// How long the reply to a request may get, in bytes.
 pub(crate) fn room_for(request: &[u8]) -> usize {
     let opcode = word(request, 4..8).unwrap_or(0);
-    let wanted = size_range(opcode).and_then(|range| word(request, range)).unwrap_or(0);
-    OTHERS.saturating_add(usize::try_from(wanted).unwrap_or(usize::MAX))
+    let wanted = match size_range(opcode) {
+        Some(range) => word(request, range).and_then(|size| usize::try_from(size).ok()).unwrap_or(0),
+        None if opcode == READLINK => LONGEST_TARGET,
+        None => 0,
+    };
+    OTHERS.saturating_add(wanted)
 }
 
-/// The message, with a size of its reply that fits into `room` bytes: a directory may be read in smaller pieces.
-pub(crate) fn with_room(opcode: u32, message: &[u8], room: usize) -> Vec<u8> {
-    let mut message = message.to_vec();
-    if matches!(opcode, READDIR | READDIRPLUS) {
+/// Has a directory read in a piece that fits into `room` bytes, if the guest wants more.
+pub(crate) fn limit_to(room: usize, opcode: u32, message: &mut [u8]) {
+    if matches!(opcode, READDIR | READDIRPLUS)
+        && let Some(size) = message.get_mut(READ_SIZE)
+        && let Ok(wanted) = <[u8; 4]>::try_from(&*size)
+    {
         let most = u32::try_from(room.saturating_sub(16)).unwrap_or(u32::MAX);
-        if let Some(size) = message.get_mut(READ_SIZE)
-            && let Ok(wanted) = <[u8; 4]>::try_from(&*size)
-        {
-            size.copy_from_slice(&u32::from_le_bytes(wanted).min(most).to_le_bytes());
-        }
+        size.copy_from_slice(&u32::from_le_bytes(wanted).min(most).to_le_bytes());
     }
-    message
 }
 
 fn size_range(opcode: u32) -> Option<std::ops::Range<usize>> {

@@ -101,11 +101,11 @@ impl FileServer {
     /// is the `used_length` of a virtqueue. 0 where there is no reply: FORGET and the like, what is no request, and where
     /// there is no room for as much as an error.
     pub fn answer_into(&self, readable: &[GuestSlice<'_>], writable: &[GuestSlice<'_>]) -> usize {
-        let Some(request) = Incoming::read(readable) else { return 0 };
+        let Some(mut request) = Incoming::read(readable) else { return 0 };
         let header = request.header;
         let done = match header.check(request.length) {
             Ok(()) if self.guard.is_child() => Outcome::Refused(Errno(libc::EPERM)),
-            Ok(()) => self.done(&request, writable),
+            Ok(()) => self.done(&mut request, writable),
             Err(_) if op::has_no_reply(header.opcode()) => Outcome::Silence,
             Err(malformed) => Outcome::Refused(self.session.malformed(malformed)),
         };
@@ -125,7 +125,7 @@ impl FileServer {
         }
     }
 
-    fn done(&self, request: &Incoming<'_>, writable: &[GuestSlice<'_>]) -> Outcome {
+    fn done(&self, request: &mut Incoming<'_>, writable: &[GuestSlice<'_>]) -> Outcome {
         match request.header.opcode() {
             op::INTERRUPT | op::NOTIFY_REPLY => Outcome::Silence,
             op::READ => self.read(request, writable),
@@ -145,7 +145,7 @@ impl FileServer {
         Outcome::Reply(self.session.reply(&request.header, done).to_vec())
     }
 
-    fn dax(&self, request: &Incoming<'_>, writable: &[GuestSlice<'_>]) -> Outcome {
+    fn dax(&self, request: &mut Incoming<'_>, writable: &[GuestSlice<'_>]) -> Outcome {
         let body = request.message.get(HEADER_SIZE..).unwrap_or_default();
         match (fuse::decode(&request.header, body), &self.mapper) {
             (Ok(Request::Init(init)), _) => {
@@ -188,11 +188,11 @@ impl FileServer {
     }
 
     /// Whatever `fuse-backend-rs` decodes.
-    fn files(&self, request: &Incoming<'_>, room: usize) -> Outcome {
+    fn files(&self, request: &mut Incoming<'_>, room: usize) -> Outcome {
         let opcode = request.header.opcode();
-        let message = op::with_room(opcode, &request.message, room.min(LONGEST_REPLY));
+        op::limit_to(room.min(LONGEST_REPLY), opcode, &mut request.message);
         let Some(mut frame) = FRAME.take().or_else(Frame::new) else { return Outcome::Refused(Errno(libc::ENOMEM)) };
-        let answered = frame.answer(&self.server, &message, room);
+        let answered = frame.answer(&self.server, &request.message, room);
         FRAME.set(Some(frame));
         match answered {
             Some(_) | None if op::has_no_reply(opcode) => Outcome::Silence,
