@@ -115,7 +115,9 @@ fn look(path: &Path, found: &mut String) {
     if is.is_dir() {
         let mut entries: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
         entries.sort();
-        entries.iter().for_each(|entry| look(entry, found));
+        for entry in &entries {
+            look(entry, found);
+        }
     }
 }
 
