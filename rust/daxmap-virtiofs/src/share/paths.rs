@@ -12,11 +12,12 @@ const STEP: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_MAGICLINKS);
 
 /// What tells a file from all others, those that were or will be included: its device, its inode number, and when it was
-/// made.
+/// made. Where that is not known, a number used again is at least not taken for a file of another kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     dev: (u32, u32),
     ino: u64,
+    kind: u32,
     birth: (i64, u32),
 }
 
@@ -46,7 +47,7 @@ impl Attributes {
     pub(crate) fn identity(&self, with_birth: bool) -> Identity {
         let known = with_birth && self.0.stx_mask & StatxFlags::BTIME.bits() != 0;
         let birth = if known { (self.0.stx_btime.tv_sec, self.0.stx_btime.tv_nsec) } else { (0, 0) };
-        Identity { dev: (self.0.stx_dev_major, self.0.stx_dev_minor), ino: self.0.stx_ino, birth }
+        Identity { dev: (self.0.stx_dev_major, self.0.stx_dev_minor), ino: self.0.stx_ino, kind: self.kind(), birth }
     }
 }
 
