@@ -103,10 +103,12 @@ impl FileServer {
     pub fn answer_into(&self, readable: &[GuestSlice<'_>], writable: &[GuestSlice<'_>]) -> usize {
         let Some(mut request) = Incoming::read(readable) else { return 0 };
         let header = request.header;
+        let silent = op::has_no_reply(header.opcode());
         let done = match header.check(request.length) {
-            Ok(()) if self.guard.is_child() => Outcome::Refused(Errno(libc::EPERM)),
+            _ if self.guard.is_child() && silent => Outcome::Silence,
+            _ if self.guard.is_child() => Outcome::Refused(Errno(libc::EPERM)),
             Ok(()) => self.done(&mut request, writable),
-            Err(_) if op::has_no_reply(header.opcode()) => Outcome::Silence,
+            Err(_) if silent => Outcome::Silence,
             Err(malformed) => Outcome::Refused(self.session.malformed(malformed)),
         };
         let room = total(writable);
