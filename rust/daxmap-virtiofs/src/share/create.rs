@@ -125,8 +125,7 @@ impl Share {
         self.check_writable()?;
         check_name(name)?;
         let directory = self.nodes.directory(parent)?;
-        self.keep_entry(&directory, parent, name);
-        Ok(unlinkat(&*directory, name, flags)?)
+        self.losing(&directory, parent, name, || Ok(unlinkat(&*directory, name, flags)?))
     }
 
     pub(super) fn rename_entry(
@@ -145,10 +144,8 @@ impl Share {
             _ => return Err(errno(libc::EINVAL)), // a whiteout is a device
         };
         let (source, target) = (self.nodes.directory(from)?, self.nodes.directory(to)?);
-        if flags.is_empty() {
-            self.keep_entry(&target, to, new);
-        }
-        renameat_with(&*source, old, &*target, new, flags)?;
+        let rename = || Ok(renameat_with(&*source, old, &*target, new, flags)?);
+        if flags.is_empty() { self.losing(&target, to, new, rename) } else { rename() }?;
         self.note_place(&target, to, new);
         if flags == RenameFlags::EXCHANGE {
             self.note_place(&source, from, old);
@@ -156,13 +153,23 @@ impl Share {
         Ok(())
     }
 
-    /// Keeps the file of an entry that is about to go, since the guest may have it open.
-    fn keep_entry(&self, directory: &PathFd, parent: u64, name: &CStr) {
-        if let Ok(file) = step(&**directory, name)
-            && let Ok(attributes) = Attributes::of(&file)
+    /// Does what takes its place from a file, which is kept, since the guest may have it open.
+    fn losing(
+        &self,
+        directory: &PathFd,
+        parent: u64,
+        name: &CStr,
+        work: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let there = step(&**directory, name).and_then(|file| Ok((Attributes::of(&file)?, file)));
+        let leaving = there.ok().and_then(|(attributes, file)| self.nodes.keep(parent, name, file, &attributes));
+        let done = work();
+        if let Some(leaving) = leaving
+            && self.nodes.settle(&leaving, done.is_ok())
         {
-            self.nodes.keep(parent, name, file, &attributes);
+            self.forget_mapped_of(leaving.nodeid);
         }
+        done
     }
 
     fn note_place(&self, directory: &PathFd, parent: u64, name: &CStr) {

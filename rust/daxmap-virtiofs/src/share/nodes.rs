@@ -166,38 +166,51 @@ impl Nodes {
         if node.lookups > 0 {
             return false;
         }
-        if let Some(node) = table.nodes.remove(&nodeid) {
-            table.by_identity.remove(&node.identity);
-            table.kept = table.kept.saturating_sub(usize::from(node.kept.is_some()));
-        }
-        table.recent.remove(&nodeid);
-        true
+        table.remove(nodeid)
     }
 
     /// Notes that a file is at another place now, if the guest knows it.
     pub(crate) fn moved(&self, attributes: &Attributes, parent: u64, name: &CStr) {
         let mut table = self.table();
+        let table = &mut *table;
         let identity = attributes.identity(self.with_birth);
-        if let Some(nodeid) = table.by_identity.get(&identity).copied()
-            && let Some(node) = table.nodes.get_mut(&nodeid)
-        {
+        if let Some(node) = table.by_identity.get(&identity).and_then(|nodeid| table.nodes.get_mut(nodeid)) {
             (node.parent, node.name) = (parent, name.into());
+            table.kept = table.kept.saturating_sub(usize::from(node.kept.take().is_some()));
         }
     }
 
     /// Keeps the descriptor of a file that is about to lose the place `(parent, name)`, if the guest knows it by that
-    /// place. Beyond a number of such files, the guest's next look at one may be ESTALE.
-    pub(crate) fn keep(&self, parent: u64, name: &CStr, file: OwnedFd, attributes: &Attributes) {
+    /// place. Beyond a number of such files, the guest's next look at one may be ESTALE. [`settle`](Self::settle) has to
+    /// be told what became of it.
+    pub(crate) fn keep(&self, parent: u64, name: &CStr, file: OwnedFd, attributes: &Attributes) -> Option<Leaving> {
         let mut table = self.table();
         let table = &mut *table;
-        let identity = attributes.identity(self.with_birth);
-        let Some(node) = table.by_identity.get(&identity).and_then(|nodeid| table.nodes.get_mut(nodeid)) else {
-            return;
-        };
-        if node.kept.is_none() && node.parent == parent && *node.name == *name && table.kept < self.most_kept {
+        let nodeid = *table.by_identity.get(&attributes.identity(self.with_birth))?;
+        let node = table.nodes.get_mut(&nodeid)?;
+        if node.kept.is_some() || node.parent != parent || *node.name != *name {
+            return None;
+        }
+        let kept = table.kept < self.most_kept;
+        if kept {
             node.kept = Some(Arc::new(file));
             table.kept = table.kept.saturating_add(1);
         }
+        Some(Leaving { nodeid, kept, last: attributes.is_last_link() })
+    }
+
+    /// Notes whether a file has lost its place; whether the inode is not known any more. If it hasn't, nothing need be
+    /// kept; if it has, and could not be kept, nothing can find it again, and a guest that never forgets makes no table
+    /// grow.
+    pub(crate) fn settle(&self, leaving: &Leaving, gone: bool) -> bool {
+        let mut table = self.table();
+        let table = &mut *table;
+        if leaving.kept && !gone {
+            let kept = table.nodes.get_mut(&leaving.nodeid).and_then(|node| node.kept.take());
+            table.kept = table.kept.saturating_sub(usize::from(kept.is_some()));
+        }
+        let lost = gone && leaving.last && !leaving.kept;
+        lost && table.remove(leaving.nodeid)
     }
 
     /// Notes that an inode was opened for writing; whether that is the first time.
@@ -211,7 +224,27 @@ impl Nodes {
     }
 }
 
+/// An inode that is about to lose its place.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    pub(crate) nodeid: u64,
+    kept: bool,
+    /// Whether it has no other place.
+    last: bool,
+}
+
 impl Table {
+    /// Forgets an inode; whether it was known.
+    fn remove(&mut self, nodeid: u64) -> bool {
+        let removed = self.nodes.remove(&nodeid);
+        if let Some(node) = &removed {
+            self.by_identity.remove(&node.identity);
+            self.kept = self.kept.saturating_sub(usize::from(node.kept.is_some()));
+        }
+        self.recent.remove(&nodeid);
+        removed.is_some()
+    }
+
     fn node(&self, nodeid: u64) -> io::Result<&Node> {
         self.nodes.get(&nodeid).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
     }

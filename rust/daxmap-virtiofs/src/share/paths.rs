@@ -39,6 +39,11 @@ impl Attributes {
         self.mode() & libc::S_IFMT
     }
 
+    /// Whether it is gone with its name. Of a directory there is one.
+    pub(crate) fn is_last_link(&self) -> bool {
+        self.0.stx_nlink <= 1 || self.kind() == libc::S_IFDIR
+    }
+
     pub(crate) fn size(&self) -> u64 {
         self.0.stx_size
     }
