@@ -151,11 +151,15 @@ impl FileServer {
         let body = request.message.get(HEADER_SIZE..).unwrap_or_default();
         match (fuse::decode(&request.header, body), &self.mapper) {
             (Ok(Request::Init(init)), _) => {
-                self.restart();
-                self.session.restart();
                 let mut answered = self.files(request, total(writable));
-                if let (Outcome::Reply(reply), Some(_)) = (&mut answered, &self.mapper) {
-                    self.session.negotiate(&init, reply);
+                if let Outcome::Reply(reply) = &mut answered
+                    && reply.len() > REPLY_HEADER
+                {
+                    self.restart(); // one that is refused starts nothing
+                    self.session.restart();
+                    if self.mapper.is_some() {
+                        self.session.negotiate(&init, reply);
+                    }
                 }
                 answered
             }
