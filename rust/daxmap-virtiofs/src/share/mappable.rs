@@ -17,8 +17,11 @@ impl Share {
     /// The descriptor to map a file by: that of the handle, if the guest names one, else one that is kept for the inode.
     ///
     /// # Errors
-    /// EBADF for an unknown inode or handle, ENODEV for what is no regular file, else what open(2) says.
+    /// EROFS to write on a read-only share, EBADF for an unknown inode or handle, ENODEV for what is no regular file, else what open(2) says.
     pub(crate) fn mappable(&self, nodeid: u64, fh: Option<u64>, writable: bool) -> io::Result<OwnedOrKept> {
+        if writable {
+            self.check_writable()?; // the mapper may allow more than the share
+        }
         if let Some(fh) = fh {
             return Ok(OwnedOrKept::Handle(self.handles.get(nodeid, fh)?));
         }
@@ -86,7 +89,9 @@ impl Share {
 
     fn map_anew(&self, file: RawFd) {
         let Some(mapper) = &self.mapper else { return };
-        let opened = self.proc.reopen(file, OFlags::RDWR).or_else(|_| self.proc.reopen(file, OFlags::RDONLY));
+        // To open a file for writing may change it: overlayfs copies it.
+        let writable = self.check_writable().and_then(|()| self.proc.reopen(file, OFlags::RDWR));
+        let opened = writable.or_else(|_| self.proc.reopen(file, OFlags::RDONLY));
         if let Ok(opened) = opened {
             let _ = mapper.refresh(opened.as_raw_fd()); // the mapper has logged why not
         }
