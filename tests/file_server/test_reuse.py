@@ -59,7 +59,8 @@ def given_again(rig: Rig) -> None:
     share.mkdir()
     guest = Client(FileServer(share, max_open=64))
     seen = set()
-    for make in [write_new, os.mkfifo, Path.mkdir] * 5:
+    kinds: list[Callable[[Path], object]] = [write_new, os.mkfifo, Path.mkdir]
+    for make in kinds * 5:
         node, same = replaced(guest, share, make)
         seen.add(same)
         assert errno_of(guest.getattr, node) == "ESTALE"

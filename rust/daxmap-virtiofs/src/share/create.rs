@@ -90,7 +90,11 @@ impl Share {
         let created = self.creator.make(user(context), move || Ok(openat(&*within, &*called, flags, mode)?));
         let exclusive = wanted.flags & libc::O_EXCL.cast_unsigned() != 0;
         let (entry, file) = match created {
-            Ok(file) => (self.entry(parent, name, &Arc::new(step(&*directory, name)?))?, file),
+            // Not what has the name by now.
+            Ok(file) => {
+                let path = self.proc.reopen(file.as_raw_fd(), OFlags::PATH)?;
+                (self.entry(parent, name, &Arc::new(path))?, file)
+            }
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) && !exclusive => {
                 let entry = self.look_up(parent, name)?;
                 (
