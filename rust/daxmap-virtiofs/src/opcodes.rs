@@ -76,7 +76,7 @@ pub(crate) const FILES: [u32; 31] = [
     LSEEK,
 ];
 
-/// The most that a READ is asked for: what INIT grants, 256 pages of the largest kind.
+/// The most that a READ is asked for, and gives: what INIT grants, 256 pages of the largest kind.
 pub(crate) const LARGEST_READ: usize = 256 * (64 << 10);
 /// Enough for every reply whose length the guest does not choose, but for the target of a symbolic link.
 const OTHERS: usize = 256;

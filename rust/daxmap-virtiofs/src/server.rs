@@ -215,7 +215,7 @@ impl FileServer {
     fn read(&self, request: &Incoming<'_>, writable: &[GuestSlice<'_>]) -> Outcome {
         let Some(body) = op::ReadIn::decode(&request.message) else { return Outcome::Refused(Errno(libc::EINVAL)) };
         let what = Read { nodeid: request.header.nodeid(), fh: body.fh, offset: body.offset };
-        match self.share.read(&what, &window(writable, REPLY_HEADER, body.size)) {
+        match self.share.read(&what, &window(writable, REPLY_HEADER, body.size.min(op::LARGEST_READ))) {
             Ok(length) => Outcome::Filled(length),
             Err(error) => Outcome::Refused(errno_of(&error)),
         }
