@@ -2,14 +2,16 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from daxmap import FileServer
+from daxmap import DaxMapper, FileServer
 from support.fuse_client import Client
+from support.guest_requests import SLOT
+from support.windows import host_window
 
 Serve = Callable[..., Client]
 
@@ -32,6 +34,13 @@ def share(tmp_path: Path) -> Path:
         listener.bind(f"/proc/self/fd/{directory}/socket")
         os.close(directory)
     return share
+
+
+@pytest.fixture
+def mapper() -> Iterator[DaxMapper]:
+    """Of four slots."""
+    with host_window(0, 4 * SLOT) as mapper:
+        yield mapper
 
 
 @pytest.fixture

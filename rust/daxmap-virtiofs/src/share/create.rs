@@ -120,6 +120,7 @@ impl Share {
         let flags = access.flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = self.creator.make(user(context), move || Ok(rustix::fs::open(name, flags, Mode::empty())?))?;
         if access.writes {
+            self.drop_privileges(&file)?;
             self.opened_for_writing(nodeid, &path);
         }
         Ok(file)

@@ -2,12 +2,13 @@
 
 use super::handles::Handle;
 use super::nodes::PathFd;
+use super::paths::Attributes;
 use super::{Share, errno};
 use crate::options::Cache;
 use crate::sys;
 use fuse_backend_rs::api::filesystem::OpenOptions;
 use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, fchmod};
 use std::io;
 use std::os::fd::AsFd;
 
@@ -89,8 +90,18 @@ impl Share {
 
     pub(super) fn open_for_writing(&self, nodeid: u64, path: &PathFd, flags: OFlags) -> io::Result<OwnedFd> {
         let file = self.proc.reopen(path.as_raw_fd(), flags)?;
+        self.drop_privileges(&file)?;
         self.opened_for_writing(nodeid, path);
         Ok(file)
+    }
+
+    /// Where all files are the server's own, what a guest may write must not run as the server. The kernel sees to that
+    /// only when others than root write, and never for mappings.
+    pub(super) fn drop_privileges(&self, file: &OwnedFd) -> io::Result<()> {
+        let attributes = Attributes::of(file)?;
+        let mode = attributes.mode() & 0o7777;
+        let allowed = self.allowed_mode(mode, attributes.kind());
+        if allowed == mode { Ok(()) } else { Ok(fchmod(file, Mode::from_raw_mode(allowed))?) }
     }
 
     /// FLUSH: what close(2) of a duplicate says, which on some file systems is where data is written, or lost.
