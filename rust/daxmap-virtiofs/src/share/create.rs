@@ -105,7 +105,7 @@ impl Share {
             }
             Err(error) => return Err(error),
         };
-        let fh = self.handles.put(Handle::new(entry.inode, file, access.writes));
+        let fh = self.handles.put(Handle::new(entry.inode, file, access.writable));
         let fh = fh.inspect_err(|_| _ = self.nodes.forget(entry.inode, 1))?;
         Ok((entry, fh, self.how_opened()))
     }

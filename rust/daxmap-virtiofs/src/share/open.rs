@@ -25,18 +25,22 @@ const TRUNCATE: u32 = libc::O_TRUNC.cast_unsigned();
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Access {
     pub(super) flags: OFlags,
+    /// Whether it changes the file, or lets the guest.
     pub(super) writes: bool,
+    /// Whether the descriptor can be written to: not, if the file is only emptied.
+    pub(super) writable: bool,
 }
 
 impl Access {
     pub(super) fn of(flags: u32) -> io::Result<Self> {
         let mode = flags & ACCESS;
-        let writes = match mode {
-            READ_ONLY if flags & TRUNCATE == 0 => false,
+        let writable = match mode {
+            READ_ONLY => false,
             WRITE_ONLY | READ_WRITE => true,
             _ => return Err(errno(libc::EINVAL)),
         };
-        Ok(Self { flags: OFlags::from_bits_retain(mode | flags & PASSED_ON), writes })
+        let writes = writable || flags & TRUNCATE != 0;
+        Ok(Self { flags: OFlags::from_bits_retain(mode | flags & PASSED_ON), writes, writable })
     }
 }
 
@@ -56,7 +60,7 @@ impl Share {
         } else {
             self.open_for_reading(&path, access.flags)?
         };
-        let fh = self.handles.put(Handle::new(nodeid, file, access.writes))?;
+        let fh = self.handles.put(Handle::new(nodeid, file, access.writable))?;
         Ok((fh, self.how_opened()))
     }
 
