@@ -35,7 +35,7 @@ include macos.mk
 
 test: lint check-macos rust-test pytest ## build daxmap, check the code and run all tests
 
-lint: $(BUILT) ## check format, lints, types, and the stubs against the binary
+lint: $(BUILT) ## check format, lints, types, the stubs against the binary, and the licence texts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
@@ -43,6 +43,7 @@ lint: $(BUILT) ## check format, lints, types, and the stubs against the binary
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/stubtest daxmap --mypy-config-file pyproject.toml
+	$(BIN)/python scripts/licences.py --check
 
 rust-test: ## run the tests of the Rust core
 	cargo test --workspace --locked

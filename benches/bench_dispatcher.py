@@ -1,7 +1,7 @@
 """The same as FUSE requests: bytes in, bytes out, with all that is decoded and checked on the way."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import pytest
@@ -32,13 +32,17 @@ CALLS = 1000
 
 def requests(windows: Windows, offsets: Sequence[int]) -> Timed:
     """Each offset set up and removed by requests. The resolver knows the file at once."""
-    handle = DaxDispatcher(windows.mapper, lambda _nodeid, _fh, _writable: windows.fd).handle
+    return pairs_of(DaxDispatcher(windows.mapper, lambda _nodeid, _fh, _writable: windows.fd).handle, offsets, nodeid=2)
+
+
+def pairs_of(handle: Callable[[bytes], bytes | None], offsets: Sequence[int], nodeid: int) -> Timed:
+    """Each offset set up and removed by requests."""
     pairs = []
     for offset in offsets:
         setup = SetupMapping(FUSE_NO_FH, 0, SLOT, FUSE_SETUPMAPPING_FLAG_READ, offset)
         remove = RemoveMapping(((offset, SLOT),))
         bodies = ((FUSE_SETUPMAPPING, setup.build()), (FUSE_REMOVEMAPPING, remove.build()))
-        pairs.append([request(opcode, body, unique=7, nodeid=2) for opcode, body in bodies])
+        pairs.append([request(opcode, body, unique=7, nodeid=nodeid) for opcode, body in bodies])
     assert all(handle(message) == reply(7) for pair in pairs for message in pair)
 
     def timed() -> float:

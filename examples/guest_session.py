@@ -124,7 +124,7 @@ def _read_then_write() -> Iterator[Step]:
     yield _map("data.bin", DATA, 0, 2)
     yield Load(2 * SLOT, SIZES["data.bin"], "data.bin", 0)
     # The first store: the same range again, with WRITE, and no REMOVEMAPPING before it.
-    yield _ask("GETXATTR security.capability", FUSE_GETXATTR, DATA, bytes(8) + b"security.capability\0", errno=38)
+    yield _ask("GETXATTR security.capability", FUSE_GETXATTR, DATA, bytes(8) + b"security.capability\0", errno=95)
     yield _map("data.bin", DATA, 0, 2, writable=True)
     yield Store(2 * SLOT + 4096, b"stored by the guest", "data.bin", 4096)
 

@@ -3,7 +3,6 @@
 An extension module is linked without the interpreter, so the linker takes any unknown name for one that will be there
 when the module is loaded: a misspelt one is found here, or by the first user.
 """
-# ruff: noqa: INP001 - a program, of no package
 
 import sys
 import zipfile

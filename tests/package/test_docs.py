@@ -1,4 +1,4 @@
-"""The code in README.md and docs/virtiofs.md is short, type-checks and runs."""
+"""The code in README.md, docs/file-server.md and docs/virtiofs.md is short, type-checks and runs."""
 
 import os
 import re
@@ -61,8 +61,19 @@ def test_first_example_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out.startswith("b'Hello, guest!' DaxStats(setup_count=1,")
 
 
-def test_wiring_is_the_same_in_both(snippet: str) -> None:
-    assert blocks("README.md")[1:] == [snippet]
+def test_device_is_the_same_in_both() -> None:
+    assert blocks("README.md")[1:] == blocks("docs/file-server.md")
+
+
+def test_device_is_short_and_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    (device,) = blocks("docs/file-server.md")
+    code = [line for line in device.splitlines() if line and not re.match("import|from", line)]
+    assert len(code) <= 10
+    exec(compile(device, "file-server.md", "exec"), {})  # noqa: S102
+    printed = capsys.readouterr().out
+    assert printed == "80 DAX is offered: no SETUPMAPPING came yet\n"
+    for document in ("README.md", "docs/file-server.md"):
+        assert f"This prints `{printed.rstrip()}`" in (PROJECT / document).read_text()
 
 
 def test_wiring_is_at_most_ten_lines(snippet: str) -> None:

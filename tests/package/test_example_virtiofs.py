@@ -1,4 +1,4 @@
-"""The example dispatcher, and the session of a Linux guest that it serves."""
+"""The example of a virtiofs share, and the session of a Linux guest that it serves."""
 
 import os
 import struct
@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import guest_session
 import virtiofs_dispatcher
-from daxmap import FUSE_NO_FH, DaxMapper
+from daxmap import FUSE_NO_FH, DaxMapper, FileServer
 from daxmap.fuse import (
     FUSE_ATTR_DAX,
     FUSE_DESTROY,
@@ -27,7 +25,7 @@ from daxmap.fuse import (
 from guest_session import SIZES, WINDOW, Load, Request, Step, Store
 from support.programs import TIMEOUT
 from support.windows import host_window
-from virtiofs_dispatcher import Device, replay
+from virtiofs_dispatcher import replay
 
 BASE = 4 << 30
 T = TypeVar("T")
@@ -47,10 +45,8 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def device(directory: Path, mapper: DaxMapper) -> Iterator[Device]:
-    device = Device(directory, mapper)
-    yield device
-    device.close()
+def server(directory: Path, mapper: DaxMapper) -> FileServer:
+    return FileServer(directory, mapper=mapper, dax="inode", min_size=4096)
 
 
 def opcode(step: object) -> int | None:
@@ -62,9 +58,9 @@ def bodies(steps: Iterable[Step], wanted: int, read: Callable[[bytes], T]) -> li
     return [read(step.message[40:]) for step in steps if isinstance(step, Request) and opcode(step) == wanted]
 
 
-def test_session_of_a_linux_guest_replays(device: Device, mapper: DaxMapper, directory: Path) -> None:
+def test_session_of_a_linux_guest_replays(server: FileServer, mapper: DaxMapper, directory: Path) -> None:
     steps = list(guest_session.guest_session())
-    lines = list(replay(steps, device, mapper, directory))
+    lines = list(replay(steps, server, mapper))
     assert len(lines) >= len(steps)
     assert "DAX is used" in "".join(lines)
 
@@ -97,31 +93,21 @@ def test_session_shows_what_it_promises() -> None:
     assert opcode(steps[-1]) != FUSE_DESTROY  # the last guest loses its power
 
 
-def test_replay_fails_if_the_window_shows_something_else(device: Device, mapper: DaxMapper, directory: Path) -> None:
+def test_replay_fails_if_the_window_shows_something_else(server: FileServer, mapper: DaxMapper) -> None:
     steps = list(guest_session.guest_session())
     first_load = next(index for index, step in enumerate(steps) if isinstance(step, Load))
-    assert list(replay(steps[:first_load], device, mapper, directory))
+    assert list(replay(steps[:first_load], server, mapper))
     with pytest.raises(RuntimeError, match="not what the guest expects"):
-        list(replay([Load(2 * guest_session.SLOT, 4096, "large.bin", 0)], device, mapper, directory))
+        list(replay([Load(2 * guest_session.SLOT, 4096, "large.bin", 0)], server, mapper))
     with pytest.raises(RuntimeError, match="not what the guest expects"):
-        list(
-            replay([Request("LOOKUP nothing", request(1, b"nothing\0", unique=1, nodeid=1))], device, mapper, directory)
-        )
+        list(replay([Request("LOOKUP nothing", request(1, b"nothing\0", unique=1, nodeid=1))], server, mapper))
 
 
-def test_only_large_files_are_marked(device: Device) -> None:
+def test_only_large_files_are_marked(server: FileServer) -> None:
     for name, flags in (("data.bin", FUSE_ATTR_DAX), ("small.txt", 0)):
-        reply = device.serve(request(1, name.encode() + b"\0", unique=1, nodeid=1))
+        reply = server.answer(request(1, name.encode() + b"\0", unique=1, nodeid=1))
+        assert reply is not None
         assert struct.unpack("<I", reply[-4:])[0] == flags
-
-
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(0, 52), st.integers(0, 5), st.binary(max_size=80), st.integers(0, 200))
-def test_no_request_is_an_exception(device: Device, opcode: int, nodeid: int, body: bytes, kept: int) -> None:
-    device.serve(request(1, b"data.bin\0", unique=1, nodeid=1))
-    device.serve(request(14, bytes(8), unique=1, nodeid=2))
-    reply = device.serve(request(opcode, body, unique=9, nodeid=nodeid)[:kept])
-    assert reply == b"" or struct.unpack("<IiQ", reply[:16])[::2] == (len(reply), 9)
 
 
 def test_program_runs(tmp_path: Path) -> None:

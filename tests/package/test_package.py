@@ -111,9 +111,13 @@ def test_wheel_needs_nothing_to_run(metadata: Message) -> None:
     assert [line for line in needed if not re.search(r";\s*extra == '\w+'$", line)] == []
 
 
-def test_wheel_carries_both_licences(wheel: zipfile.ZipFile, metadata: Message) -> None:
+THIRD_PARTY = ("LICENSE-THIRD-PARTY", "fuse-backend-rs")
+
+
+def test_wheel_carries_its_licences_and_those_of_others(wheel: zipfile.ZipFile, metadata: Message) -> None:
     assert metadata["License-Expression"] == "MIT OR Apache-2.0"
-    for name, owner in [("LICENSE-MIT", "Copyright (c) "), ("LICENSE-APACHE", "Apache License")]:
+    expected = [("LICENSE-MIT", "Copyright (c) "), ("LICENSE-APACHE", "Apache License"), THIRD_PARTY]
+    for name, owner in expected:
         assert name in metadata.get_all("License-File", [])
         text = wheel.read(f"{INFO}/licenses/{name}").decode()
         assert owner in text

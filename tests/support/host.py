@@ -49,6 +49,12 @@ def joined(pieces: Iterable[Piece]) -> list[Piece]:
     return result
 
 
+def descriptors() -> set[str]:
+    """The descriptors that this process has, but for the one that they are read by."""
+    directory = Path("/proc/self/fd")
+    return {entry.name for entry in directory.iterdir() if entry.is_symlink()}
+
+
 def vmas() -> Iterator[Piece]:
     """Every mapping of this process."""
     return map(_piece, Path("/proc/self/maps").read_text().splitlines())

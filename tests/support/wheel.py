@@ -1,5 +1,6 @@
 """The wheel and the sdist as a user gets them, and a place outside the repository that has only the wheel."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -32,8 +33,13 @@ def run_anyhow(*command: str | Path, directory: Path, **environment: str) -> sub
 
 
 def build(directory: Path, *command: str) -> Path:
-    """The archive that a command of maturin makes of this tree. What cargo built before, it does not build again."""
-    run(sys.executable, "-m", "maturin", *command, "--out", directory, directory=PROJECT)
+    """The archive that a command of maturin makes of this tree. What cargo built before, it does not build again.
+
+    One at a time: maturin moves the library away while it packs it, and two files of tests run at once.
+    """
+    with (PROJECT / "pyproject.toml").open("rb") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        run(sys.executable, "-m", "maturin", *command, "--out", directory, directory=PROJECT)
     [archive] = directory.iterdir()
     return archive
 

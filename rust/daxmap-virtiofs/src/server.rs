@@ -49,8 +49,6 @@ enum Outcome {
     Reply(Vec<u8>),
     /// A reply whose body, of so many bytes, is in the guest's memory already.
     Filled(usize),
-    /// No reply: the protocol has none.
-    Silence,
     /// A reply that is an error.
     Refused(Errno),
 }
@@ -103,18 +101,14 @@ impl FileServer {
     pub fn answer_into(&self, readable: &[GuestSlice<'_>], writable: &[GuestSlice<'_>]) -> usize {
         let Some(mut request) = Incoming::read(readable) else { return 0 };
         let header = request.header;
-        let silent = op::has_no_reply(header.opcode());
         let done = match header.check(request.length) {
-            _ if self.guard.is_child() && silent => Outcome::Silence,
             _ if self.guard.is_child() => Outcome::Refused(Errno(libc::EPERM)),
             Ok(()) => self.done(&mut request, writable),
-            Err(_) if silent => Outcome::Silence,
             Err(malformed) => Outcome::Refused(self.session.malformed(malformed)),
         };
         let room = total(writable);
         match done {
-            Outcome::Silence => 0,
-            _ if room < REPLY_HEADER => 0,
+            _ if op::has_no_reply(header.opcode()) || room < REPLY_HEADER => 0,
             Outcome::Reply(reply) if reply.len() <= room => copy_in(writable, &reply),
             Outcome::Reply(_) => copy_in(writable, &self.session.reply(&header, Err(Errno(libc::EINVAL)))),
             Outcome::Refused(errno) => copy_in(writable, &self.session.reply(&header, Err(errno))),
@@ -129,7 +123,6 @@ impl FileServer {
 
     fn done(&self, request: &mut Incoming<'_>, writable: &[GuestSlice<'_>]) -> Outcome {
         match request.header.opcode() {
-            op::INTERRUPT | op::NOTIFY_REPLY => Outcome::Silence,
             op::READ => self.read(request, writable),
             op::WRITE => self.write(request),
             op::DESTROY => {
@@ -201,7 +194,6 @@ impl FileServer {
         let answered = frame.answer(&self.server, &request.message, room);
         FRAME.set(Some(frame));
         match answered {
-            Some(_) | None if op::has_no_reply(opcode) => Outcome::Silence,
             Some(mut reply) if fuse::verify(request.header.unique(), &reply).is_ok() => {
                 if self.mapper.is_some() {
                     marks::mark(opcode, &mut reply, self.session.policy());
