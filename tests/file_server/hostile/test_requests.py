@@ -213,3 +213,13 @@ def test_size_without_end_takes_no_memory_without_end(guest: Client, size: int) 
     assert len(guest.readdir(ROOT, dirfh, size)) == 7
     assert errno_of(guest.getxattr, node, b"user.none", size) in {"ENODATA", "EOPNOTSUPP"}
     assert errno_of(guest.listxattr, node, size) == ""
+
+
+def test_flood_of_wrong_requests_is_logged_a_few_times(guest: Client, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(1000):
+        errno_of(guest.lookup, b"..")
+        errno_of(guest.ask, Op.LOOKUP, ROOT, b"\xff\n" * 100)
+        errno_of(guest.readdir, ROOT, number)
+        guest.send(b"\1\0\0\0" + guest.request(Op.LOOKUP, ROOT, b"file\0")[4:])
+    assert 0 < len(caplog.records) < 20
+    assert all("\n" not in record.getMessage() for record in caplog.records)
