@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from daxmap import DaxMapper, FileServer
-from support.fuse_guest import SLOT, FuseGuest
+from support.fuse_client import SLOT, Client
 from support.windows import host_window
 
 BASE = 4 << 30
@@ -32,7 +32,7 @@ def server(directory: Path, mapper: DaxMapper) -> FileServer:
 
 
 @pytest.fixture
-def guest(server: FileServer) -> FuseGuest:
-    guest = FuseGuest(server.answer)
-    guest.mount()
+def guest(server: FileServer) -> Client:
+    guest = Client(server)
+    guest.init()
     return guest

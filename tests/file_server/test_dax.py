@@ -1,17 +1,17 @@
 """SETUPMAPPING and REMOVEMAPPING through a file server: from a request to the bytes in the window."""
 
+import errno
 import os
 import struct
 from collections.abc import Callable, Iterator
-from errno import EBADF, EINVAL, EIO, EISDIR, ENODEV, ENOSYS, EROFS
 from pathlib import Path
 
 import pytest
 
 from daxmap import DaxMapper, FileServer, HostWindowBackend
-from daxmap.fuse import FUSE_ATTR_DAX, FUSE_HAS_INODE_DAX, FUSE_INIT_EXT, FUSE_MAP_ALIGNMENT, FUSE_SETUPMAPPING, InitOut
+from daxmap.fuse import FUSE_ATTR_DAX, FUSE_HAS_INODE_DAX, FUSE_INIT_EXT, FUSE_MAP_ALIGNMENT, InitOut
 from support.children import run_in_child
-from support.fuse_guest import DESTROY, FORGET, ROOT, SLOT, FuseGuest, error_of
+from support.fuse_client import ROOT, SLOT, Client, Op, errno_of
 from support.host import PAGE, descriptors
 from support.mounts import mount, skip_without_mounts, unshare_mounts
 from support.rig import Rig
@@ -21,11 +21,9 @@ def shown(mapper: DaxMapper, offset: int, length: int) -> bytes:
     return mapper.read(mapper.base + offset, length)
 
 
-def test_guest_reads_writes_and_removes(
-    directory: Path, mapper: DaxMapper, server: FileServer, guest: FuseGuest
-) -> None:
+def test_guest_reads_writes_and_removes(directory: Path, mapper: DaxMapper, server: FileServer, guest: Client) -> None:
     (directory / "file").write_bytes(b"from the host" + bytes(PAGE))
-    nodeid = guest.lookup("file").nodeid
+    nodeid = guest.lookup(b"file").nodeid
     guest.map(nodeid, SLOT)
     assert shown(mapper, SLOT, 13) == b"from the host"
     guest.map(nodeid, SLOT, writable=True)
@@ -37,43 +35,43 @@ def test_guest_reads_writes_and_removes(
     assert str(server.status()).startswith("DAX is used: SETUPMAPPING requests that succeeded: 2")
 
 
-def test_growth_shows_through_the_old_mapping(directory: Path, mapper: DaxMapper, guest: FuseGuest) -> None:
+def test_growth_shows_through_the_old_mapping(directory: Path, mapper: DaxMapper, guest: Client) -> None:
     (directory / "file").write_bytes(b"short")
-    nodeid = guest.lookup("file").nodeid
+    nodeid = guest.lookup(b"file").nodeid
     guest.map(nodeid, 0)
     fh = guest.open(nodeid, os.O_WRONLY)
-    assert guest.write(nodeid, fh, 3 * PAGE, b"grown") == 5
+    assert guest.write(nodeid, fh, b"grown", 3 * PAGE) == 5
     assert shown(mapper, 3 * PAGE, 5) == b"grown"
     assert guest.getattr(nodeid).size == 3 * PAGE + 5
 
 
-def test_handle_that_is_named_is_mapped(directory: Path, mapper: DaxMapper, guest: FuseGuest) -> None:
+def test_handle_that_is_named_is_mapped(directory: Path, mapper: DaxMapper, guest: Client) -> None:
     (directory / "file").write_bytes(b"content")
-    nodeid = guest.lookup("file").nodeid
+    nodeid = guest.lookup(b"file").nodeid
     fh = guest.open(nodeid)
     (directory / "file").unlink()
-    guest.ask(FUSE_SETUPMAPPING, nodeid, struct.pack("<QQQQQ", fh, 0, SLOT, 2, 0))
+    guest.ask(Op.SETUPMAPPING, nodeid, struct.pack("<QQQQQ", fh, 0, SLOT, 2, 0))
     assert shown(mapper, 0, 7) == b"content"
     for other in (fh + 1, 0):
-        assert error_of(guest.ask, FUSE_SETUPMAPPING, nodeid, struct.pack("<QQQQQ", other, 0, SLOT, 2, 0)) == EBADF
+        assert errno_of(guest.ask, Op.SETUPMAPPING, nodeid, struct.pack("<QQQQQ", other, 0, SLOT, 2, 0)) == "EBADF"
 
 
-def test_what_is_no_regular_file_is_not_mapped(directory: Path, mapper: DaxMapper, guest: FuseGuest) -> None:
+def test_what_is_no_regular_file_is_not_mapped(directory: Path, mapper: DaxMapper, guest: Client) -> None:
     (directory / "directory").mkdir()
     os.mkfifo(directory / "fifo")
     (directory / "link").symlink_to("/etc/passwd")
     for name in ("directory", "fifo", "link"):
-        nodeid = guest.lookup(name).nodeid
+        nodeid = guest.lookup(os.fsencode(name)).nodeid
         for writable in (False, True):
-            assert error_of(guest.map, nodeid, 0, writable=writable) == ENODEV
-    assert error_of(guest.map, ROOT, 0) == ENODEV
-    assert error_of(guest.map, 99, 0) == EBADF
+            assert errno_of(guest.map, nodeid, 0, writable=writable) == "ENODEV"
+    assert errno_of(guest.map, ROOT, 0) == "ENODEV"
+    assert errno_of(guest.map, 99, 0) == "EBADF"
     assert len(mapper) == 0
 
 
-def test_mapped_again_and_again_a_file_is_opened_once(directory: Path, guest: FuseGuest) -> None:
+def test_mapped_again_and_again_a_file_is_opened_once(directory: Path, guest: Client) -> None:
     (directory / "file").write_bytes(b"content")
-    nodeid = guest.lookup("file").nodeid
+    nodeid = guest.lookup(b"file").nodeid
     guest.map(nodeid, 0)
     before = descriptors()
     for _ in range(10):
@@ -82,48 +80,46 @@ def test_mapped_again_and_again_a_file_is_opened_once(directory: Path, guest: Fu
     assert descriptors() == before
 
 
-def test_forgotten_file_keeps_its_mapping_and_no_descriptor(
-    directory: Path, mapper: DaxMapper, guest: FuseGuest
-) -> None:
+def test_forgotten_file_keeps_its_mapping_and_no_descriptor(directory: Path, mapper: DaxMapper, guest: Client) -> None:
     before = len(descriptors())
     (directory / "file").write_bytes(b"content")
-    nodeid = guest.lookup("file").nodeid
+    nodeid = guest.lookup(b"file").nodeid
     guest.map(nodeid, 0, writable=True)
     guest.forget(nodeid)
     assert len(descriptors()) == before
     assert shown(mapper, 0, 7) == b"content"
-    assert error_of(guest.map, nodeid, SLOT) == EBADF
+    assert errno_of(guest.map, nodeid, SLOT) == "EBADF"
 
 
-def test_guest_that_starts_or_leaves_has_nothing(directory: Path, mapper: DaxMapper, guest: FuseGuest) -> None:
+def test_guest_that_starts_or_leaves_has_nothing(directory: Path, mapper: DaxMapper, guest: Client) -> None:
     (directory / "file").write_bytes(b"content")
-    leaves: list[Callable[[], object]] = [lambda: guest.ask(DESTROY), guest.mount]
+    leaves: list[Callable[[], object]] = [lambda: guest.ask(Op.DESTROY), guest.init]
     for leave in leaves:
-        nodeid = guest.lookup("file").nodeid
+        nodeid = guest.lookup(b"file").nodeid
         fh = guest.open(nodeid)
         guest.map(nodeid, 0)
         leave()
         assert len(mapper) == 0
-        assert error_of(guest.getattr, nodeid) == EBADF
-        assert error_of(guest.read, nodeid, fh, 0, 7) == EBADF
-    assert guest.answer(guest.message(FORGET, 2, struct.pack("<Q", 1))) is None
+        assert errno_of(guest.getattr, nodeid) == "EBADF"
+        assert errno_of(guest.read, nodeid, fh, 7) == "EBADF"
+    assert guest.send(guest.request(Op.FORGET, 2, struct.pack("<Q", 1))) is None
 
 
 @pytest.fixture
-def readonly(directory: Path) -> Iterator[FuseGuest]:
+def readonly(directory: Path) -> Iterator[Client]:
     (directory / "file").write_bytes(b"content")
     backend = HostWindowBackend()
     with DaxMapper(0, SLOT, backend, readonly=True) as mapper:
-        guest = FuseGuest(FileServer(directory, mapper=mapper, readonly=True).answer)
-        guest.mount()
+        guest = Client(FileServer(directory, mapper=mapper, readonly=True))
+        guest.init()
         yield guest
     backend.release()
 
 
-def test_read_only_share_maps_for_reading(readonly: FuseGuest) -> None:
-    nodeid = readonly.lookup("file").nodeid
+def test_read_only_share_maps_for_reading(readonly: Client) -> None:
+    nodeid = readonly.lookup(b"file").nodeid
     readonly.map(nodeid, 0)
-    assert error_of(readonly.map, nodeid, 0, writable=True) == EROFS
+    assert errno_of(readonly.map, nodeid, 0, writable=True) == "EROFS"
 
 
 def test_read_only_share_needs_a_read_only_mapper(directory: Path, mapper: DaxMapper) -> None:
@@ -137,12 +133,12 @@ def flags_of(reply: bytes) -> tuple[int, int]:
 
 
 def test_init_offers_what_the_guest_wants(server: FileServer) -> None:
-    guest = FuseGuest(server.answer)
+    guest = Client(server)
     wanted = FUSE_MAP_ALIGNMENT | FUSE_INIT_EXT | FUSE_HAS_INODE_DAX
-    flags, alignment = flags_of(guest.mount(wanted))
+    flags, alignment = flags_of(guest.init(wanted))
     assert flags & wanted == wanted
     assert 1 << alignment == PAGE
-    flags, alignment = flags_of(guest.mount(0))
+    flags, alignment = flags_of(guest.init(0))
     assert flags & wanted == 0
     assert str(server.status()) == "DAX is not offered: the guest's INIT has no FUSE_MAP_ALIGNMENT"
 
@@ -151,57 +147,59 @@ def test_init_offers_what_the_guest_wants(server: FileServer) -> None:
 def test_share_without_dax(directory: Path, mapper: DaxMapper, dax: str) -> None:
     (directory / "file").write_bytes(b"content")
     share = FileServer(directory, mapper=mapper, dax="never") if dax == "never" else FileServer(directory)
-    guest = FuseGuest(share.answer)
-    assert flags_of(guest.mount())[0] & FUSE_MAP_ALIGNMENT == 0
+    guest = Client(share)
+    assert flags_of(guest.init())[0] & FUSE_MAP_ALIGNMENT == 0
     assert share.status().state == "off"
-    entry = guest.lookup("file")
+    entry = guest.lookup(b"file")
     assert entry.attr.flags == 0
-    assert error_of(guest.map, entry.nodeid, 0) == ENOSYS
-    assert error_of(guest.unmap, (0, SLOT)) == ENOSYS
+    assert errno_of(guest.map, entry.nodeid, 0) == "ENOSYS"
+    assert errno_of(guest.unmap, (0, SLOT)) == "ENOSYS"
 
 
 def test_all_eight_replies_with_attributes_are_marked(directory: Path, mapper: DaxMapper) -> None:
     server = FileServer(directory, mapper=mapper, dax="inode", min_size=2)
-    guest = FuseGuest(server.answer)
-    guest.mount()
+    guest = Client(server)
+    guest.init()
     (directory / "large").write_bytes(b"large")
     (directory / "small").write_bytes(b"s")
-    large = guest.lookup("large")
+    large = guest.lookup(b"large")
     marked = {
         "LOOKUP": large.attr,
         "GETATTR": guest.getattr(large.nodeid),
-        "SETATTR": guest.setattr(large.nodeid, 1, mode=0o600),
-        "LINK": guest.link(large.nodeid, "another").attr,
+        "SETATTR": guest.setattr(large.nodeid, mode=0o600),
+        "LINK": guest.link(large.nodeid, b"another").attr,
         "READDIRPLUS": next(
-            entry.entry.attr for entry in guest.listing(plus=True) if entry.name == b"large" and entry.entry
+            entry.entry.attr
+            for entry in guest.readdir(ROOT, guest.opendir(), plus=True)
+            if entry.name == b"large" and entry.entry
         ),
     }
-    small = guest.lookup("small")
+    small = guest.lookup(b"small")
     unmarked = {
         "LOOKUP": small.attr,
         "GETATTR": guest.getattr(small.nodeid),
-        "MKDIR": guest.mkdir("directory").attr,
-        "SYMLINK": guest.symlink("a target of more than two bytes", "link").attr,
-        "MKNOD": guest.mknod("node", 0o100644).attr,
-        "CREATE": guest.create("created")[0].attr,
+        "MKDIR": guest.mkdir(b"directory").attr,
+        "SYMLINK": guest.symlink(b"link", b"a target of more than two bytes").attr,
+        "MKNOD": guest.mknod(b"node", 0o100644).attr,
+        "CREATE": guest.create(b"created")[0].attr,
     }
     assert {name: attr.flags for name, attr in marked.items()} == dict.fromkeys(marked, FUSE_ATTR_DAX)
     assert {name: attr.flags for name, attr in unmarked.items()} == dict.fromkeys(unmarked, 0)
-    everything = FuseGuest(FileServer(directory, mapper=mapper).answer)
-    everything.mount()
-    assert everything.create("new")[0].attr.flags == everything.mknod("newer", 0o100644).attr.flags == FUSE_ATTR_DAX
+    everything = Client(FileServer(directory, mapper=mapper))
+    everything.init()
+    assert everything.create(b"new")[0].attr.flags == everything.mknod(b"newer", 0o100644).attr.flags == FUSE_ATTR_DAX
 
 
 def test_errno_of_the_mapper_reaches_the_guest_and_the_status(
-    directory: Path, server: FileServer, guest: FuseGuest
+    directory: Path, server: FileServer, guest: Client
 ) -> None:
     (directory / "file").write_bytes(b"content")
-    nodeid = guest.lookup("file").nodeid
-    assert error_of(guest.map, nodeid, 4 * SLOT) == EINVAL
-    assert error_of(guest.map, nodeid, 1) == EINVAL
-    assert error_of(guest.ask, FUSE_SETUPMAPPING, nodeid, bytes(39)) == EINVAL
+    nodeid = guest.lookup(b"file").nodeid
+    assert errno_of(guest.map, nodeid, 4 * SLOT) == "EINVAL"
+    assert errno_of(guest.map, nodeid, 1) == "EINVAL"
+    assert errno_of(guest.ask, Op.SETUPMAPPING, nodeid, bytes(39)) == "EINVAL"
     assert server.status().state == "refused"
-    assert dict(server.status().refused) == {EINVAL: 3}
+    assert dict(server.status().refused) == {errno.EINVAL: 3}
 
 
 class Refuses:
@@ -224,37 +222,37 @@ class Interrupted(Refuses):
 def test_errno_that_a_guest_would_repeat_is_told_as_another(directory: Path) -> None:
     (directory / "file").write_bytes(b"content")
     with DaxMapper(0, SLOT, Refuses()) as mapper:
-        guest = FuseGuest(FileServer(directory, mapper=mapper).answer)
-        guest.mount()
-        assert error_of(guest.map, guest.lookup("file").nodeid, 0) == 28
+        guest = Client(FileServer(directory, mapper=mapper))
+        guest.init()
+        assert errno_of(guest.map, guest.lookup(b"file").nodeid, 0) == "ENOSPC"
 
 
 def test_interrupt_in_a_backend_is_raised(directory: Path) -> None:
     (directory / "file").write_bytes(b"content")
     with DaxMapper(0, SLOT, Interrupted()) as mapper:
-        guest = FuseGuest(FileServer(directory, mapper=mapper).answer)
-        guest.mount()
-        nodeid = guest.lookup("file").nodeid
+        guest = Client(FileServer(directory, mapper=mapper))
+        guest.init()
+        nodeid = guest.lookup(b"file").nodeid
         with pytest.raises(KeyboardInterrupt):
             guest.map(nodeid, 0)
-        assert guest.lookup("file").nodeid == nodeid, "the server goes on"
+        assert guest.lookup(b"file").nodeid == nodeid, "the server goes on"
 
 
-def test_mapper_that_is_closed_is_an_errno(directory: Path, mapper: DaxMapper, guest: FuseGuest) -> None:
+def test_mapper_that_is_closed_is_an_errno(directory: Path, mapper: DaxMapper, guest: Client) -> None:
     (directory / "file").write_bytes(b"content")
-    nodeid = guest.lookup("file").nodeid
+    nodeid = guest.lookup(b"file").nodeid
     mapper.close()
-    assert error_of(guest.map, nodeid, 0) == ENODEV
-    assert guest.read(nodeid, guest.open(nodeid), 0, 7) == b"content"
-    guest.mount()
-    assert guest.lookup("file").attr.size == 7
+    assert errno_of(guest.map, nodeid, 0) == "ENODEV"
+    assert guest.read(nodeid, guest.open(nodeid), 7) == b"content"
+    guest.init()
+    assert guest.lookup(b"file").attr.size == 7
 
 
-def test_directory_is_read_as_no_file(directory: Path, guest: FuseGuest) -> None:
+def test_directory_is_read_as_no_file(directory: Path, guest: Client) -> None:
     (directory / "directory").mkdir()
-    nodeid = guest.lookup("directory").nodeid
-    assert error_of(guest.open, nodeid) == EISDIR
-    assert EIO not in {error_of(guest.open, nodeid, flags) for flags in (os.O_WRONLY, os.O_RDWR)}
+    nodeid = guest.lookup(b"directory").nodeid
+    assert errno_of(guest.open, nodeid) == "EISDIR"
+    assert "EIO" not in {errno_of(guest.open, nodeid, flags) for flags in (os.O_WRONLY, os.O_RDWR)}
 
 
 def test_file_that_is_copied_up_is_mapped_anew(tmp_path: Path) -> None:
@@ -273,16 +271,16 @@ def copied_up(rig: Rig) -> None:
     (lower / "file").write_bytes(b"old " * (PAGE // 4))
     mount("overlay", merged, f"lowerdir={lower},upperdir={upper},workdir={work}")
     mapper = rig.open(4 * SLOT).mapper
-    guest = FuseGuest(FileServer(merged, mapper=mapper).answer)
-    guest.mount()
-    nodeid = guest.lookup("file").nodeid
+    guest = Client(FileServer(merged, mapper=mapper))
+    guest.init()
+    nodeid = guest.lookup(b"file").nodeid
     guest.map(nodeid, 0)
     assert rig.peek(mapper, 0, 4) == b"old "
     fh = guest.open(nodeid, os.O_WRONLY)
-    assert guest.write(nodeid, fh, 0, b"new ") == 4
-    assert guest.write(nodeid, fh, PAGE, b"more") == 4
+    assert guest.write(nodeid, fh, b"new ", 0) == 4
+    assert guest.write(nodeid, fh, b"more", PAGE) == 4
     assert (rig.peek(mapper, 0, 4), rig.peek(mapper, PAGE, 4)) == (b"new ", b"more")
-    assert guest.lookup("file").nodeid == nodeid
+    assert guest.lookup(b"file").nodeid == nodeid
     guest.map(nodeid, SLOT)
     assert rig.peek(mapper, SLOT, 4) == b"new ", "by a descriptor that was opened after the copying"
     mapper.reset()

@@ -12,9 +12,10 @@ from enum import IntEnum
 from itertools import count
 from typing import Protocol
 
-from daxmap.fuse import InHeader, OutHeader
+from daxmap.fuse import FUSE_NO_FH, InHeader, InitIn, OutHeader, RemoveMapping, SetupMapping
 
 ROOT = 1
+SLOT = 2 << 20
 
 
 class Op(IntEnum):
@@ -197,8 +198,8 @@ class Client:
         """Send what has no reply."""
         assert self.send(self.request(opcode, nodeid, body)) is None
 
-    def init(self, flags: int = 0xFFFF_FFFF) -> bytes:
-        return self.ask(Op.INIT, 0, struct.pack("<5I44x", 7, 41, 1 << 17, flags, 0xFFFF_FFFF))
+    def init(self, flags: int = 2**64 - 1) -> bytes:
+        return self.ask(Op.INIT, 0, InitIn(7, 41, 1 << 17, flags).build())
 
     def lookup(self, name: bytes, parent: int = ROOT) -> Entry:
         return Entry.parse(self.ask(Op.LOOKUP, parent, name + b"\0"))
@@ -280,6 +281,13 @@ class Client:
     def readdir(self, nodeid: int, fh: int, size: int = 65536, offset: int = 0, *, plus: bool = False) -> list[Dirent]:
         body = struct.pack("<QQIIQII", fh, offset, size, 0, 0, 0, 0)
         return list(dirents(self.ask(Op.READDIRPLUS if plus else Op.READDIR, nodeid, body), plus=plus))
+
+    def map(self, nodeid: int, moffset: int, *, foffset: int = 0, length: int = SLOT, writable: bool = False) -> None:
+        body = SetupMapping(FUSE_NO_FH, foffset, length, 3 if writable else 2, moffset).build()
+        self.ask(Op.SETUPMAPPING, nodeid, body)
+
+    def unmap(self, *ranges: tuple[int, int]) -> None:
+        self.ask(Op.REMOVEMAPPING, 0, RemoveMapping(ranges).build())
 
     def setxattr(self, nodeid: int, name: bytes, value: bytes, flags: int = 0) -> None:
         self.ask(Op.SETXATTR, nodeid, struct.pack("<II", len(value), flags) + name + b"\0" + value)
