@@ -16,11 +16,9 @@ def tree(directory: Path, *, times: bool = True) -> Found:
     return found
 
 
-def read_times(directory: Path) -> dict[str, int]:
+def read_times(paths: list[Path]) -> dict[Path, int]:
     """When each file was read last, as far as its file system keeps that."""
-    # Looked at before the directories are read.
-    paths = [directory, *sorted(directory.rglob("*"))]
-    return {str(path.relative_to(directory)): path.lstat().st_atime_ns for path in paths}
+    return {path: path.lstat().st_atime_ns for path in paths}
 
 
 def _look(path: Path, *, times: bool) -> tuple[object, ...]:
