@@ -1,36 +1,34 @@
 //! A bounded number of descriptors, of which those used last are kept.
 
-use rustix::fd::OwnedFd;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Arc;
 
 /// Descriptors by key. Two generations: what is used moves to the young one, and when that is full, the old one is
 /// dropped and the young one becomes old. So each use costs the same, however many there are.
 #[derive(Debug)]
-pub(crate) struct Recent<K> {
-    young: HashMap<K, Arc<OwnedFd>>,
-    old: HashMap<K, Arc<OwnedFd>>,
+pub(crate) struct Recent<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
     /// The most that either generation has.
     half: usize,
 }
 
-impl<K: Eq + Hash> Recent<K> {
+impl<K: Eq + Hash, V: Clone> Recent<K, V> {
     /// At most `most` descriptors, two or more.
     pub(crate) fn new(most: usize) -> Self {
         Self { young: HashMap::new(), old: HashMap::new(), half: (most / 2).max(1) }
     }
 
-    pub(crate) fn get(&mut self, key: K) -> Option<Arc<OwnedFd>> {
+    pub(crate) fn get(&mut self, key: K) -> Option<V> {
         if let Some(found) = self.young.get(&key) {
-            return Some(Arc::clone(found));
+            return Some(found.clone());
         }
         let found = self.old.remove(&key)?;
-        self.put(key, Arc::clone(&found));
+        self.put(key, found.clone());
         Some(found)
     }
 
-    pub(crate) fn put(&mut self, key: K, descriptor: Arc<OwnedFd>) {
+    pub(crate) fn put(&mut self, key: K, descriptor: V) {
         if self.young.len() >= self.half {
             self.old = std::mem::take(&mut self.young);
         }
@@ -51,6 +49,8 @@ impl<K: Eq + Hash> Recent<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fd::OwnedFd;
+    use std::sync::Arc;
 
     fn file() -> Arc<OwnedFd> {
         Arc::new(std::fs::File::open("/dev/null").unwrap().into())

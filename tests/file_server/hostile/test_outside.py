@@ -112,6 +112,24 @@ def test_directory_that_the_host_moves_out_leads_nowhere_up(guest: Client, share
     assert errno_of(guest.lookup, b"dir") == "ENOENT"
 
 
+def test_directory_that_the_host_moves_out_is_left(serve: Serve, share: Path, tmp_path: Path) -> None:
+    """As soon as the guest may not believe any more what it was told: here at once."""
+    guest = serve(cache="never")
+    node, deep, file = guest.walk(b"dir"), guest.walk(b"dir", b"deep"), guest.walk(b"dir", b"file")
+    (share / "dir").rename(share / "moved")
+    assert guest.lookup(b"file", node).nodeid == file, "within the share it may move"
+    fh = guest.opendir(deep)
+    (share / "moved").rename(tmp_path / "outside" / "dir")
+    (tmp_path / "outside" / "dir" / "deep" / "new").write_text("of the host")
+    for directory in (node, deep):
+        assert errno_of(guest.lookup, b"new", directory) == "ESTALE"
+        assert errno_of(guest.create, b"new", 0o600, os.O_RDWR, directory) == "ESTALE"
+        assert errno_of(guest.opendir, directory) == "ESTALE"
+        assert errno_of(guest.rename, b"file", b"new", to=directory) == "ESTALE"
+    assert all(entry.entry is None or entry.entry.nodeid == 0 for entry in guest.readdir(deep, fh, plus=True))
+    assert (tmp_path / "outside" / "dir" / "deep" / "new").read_text() == "of the host"
+
+
 def test_what_the_host_moved_away_is_stale_where_no_descriptor_is_kept(
     serve: Serve, share: Path, tmp_path: Path
 ) -> None:

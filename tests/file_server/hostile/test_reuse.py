@@ -23,9 +23,9 @@ def test_number_given_again_is_never_another_file(tmp_path: Path) -> None:
 
 @needs_root
 @needs_disk
-def test_number_given_again_on_overlayfs_is_never_a_file_of_another_kind(tmp_path: Path) -> None:
+def test_number_given_again_on_overlayfs_is_never_another_file(tmp_path: Path) -> None:
     skip_without_mounts()
-    run_in_child(another_kind, "host-window", tmp_path)
+    run_in_child(on_overlayfs, "host-window", tmp_path)
 
 
 def forget_descriptors(guest: Client, share: Path) -> None:
@@ -72,7 +72,7 @@ def given_again(rig: Rig) -> None:
     assert True in seen, "the file system gives numbers again at once: else this shows nothing"
 
 
-def another_kind(rig: Rig) -> None:
+def on_overlayfs(rig: Rig) -> None:
     unshare_mounts()
     disk = rig.file().path.parent / "disk"
     disk.mkdir()
@@ -83,12 +83,13 @@ def another_kind(rig: Rig) -> None:
     mount("overlay", share, f"lowerdir={lower},upperdir={upper},workdir={work}")
     guest = Client(FileServer(share, max_open=64))
     seen = set()
-    for _ in range(5):
-        node, same = replaced(guest, share, os.mkfifo)
+    kinds: list[tuple[Callable[[Path], object], str]] = [(os.mkfifo, "ENXIO"), (write_new, "")]
+    for make, opened in kinds * 5:
+        node, same = replaced(guest, share, make)
         seen.add(same)
         assert errno_of(guest.open, node) == "ESTALE", "a FIFO is not opened"
         told = guest.lookup(b"file")
         assert told.nodeid != node
-        assert errno_of(guest.open, told.nodeid) == "ENXIO"
+        assert errno_of(guest.open, told.nodeid) == opened
         (share / "file").unlink()
     assert True in seen, "the file system gives numbers again at once: else this shows nothing"

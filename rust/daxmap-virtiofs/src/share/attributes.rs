@@ -3,7 +3,7 @@
 use super::handles::Handle;
 use super::nodes::PathFd;
 use super::paths::Attributes;
-use super::{Share, errno};
+use super::{Share, errno, timeout};
 use crate::options::Owner;
 use fuse_backend_rs::abi::fuse_abi::{Attr, SetattrValid, stat64};
 use fuse_backend_rs::api::filesystem::Entry;
@@ -12,7 +12,6 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UT
 use rustix::fs::{ftruncate, readlinkat, utimensat};
 use std::ffi::CStr;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Set-user-id and set-group-id.
@@ -22,15 +21,15 @@ impl Share {
     /// What the guest is told of an entry that it looked up, or made.
     pub(super) fn entry(&self, parent: u64, name: &CStr, file: &PathFd) -> io::Result<Entry> {
         let attributes = Attributes::of(file)?;
-        let inode = self.nodes.tell(parent, name, Arc::clone(file), &attributes);
+        let inode = self.nodes.tell(parent, name, file, &attributes);
         self.told_size(inode, &attributes, file.as_raw_fd());
         Ok(Entry {
             inode,
             generation: 0,
             attr: attributes.into(),
             attr_flags: self.attr_flags(&attributes),
-            attr_timeout: self.timeout(),
-            entry_timeout: self.timeout(),
+            attr_timeout: timeout(self.options.cache),
+            entry_timeout: timeout(self.options.cache),
         })
     }
 
@@ -46,7 +45,7 @@ impl Share {
             self.told_size(nodeid, &attributes, path.as_raw_fd());
             attributes
         };
-        Ok((attributes.into(), self.timeout()))
+        Ok((attributes.into(), timeout(self.options.cache)))
     }
 
     pub(super) fn set_attributes(
@@ -89,6 +88,7 @@ impl Share {
             };
             utimensat(self.proc.directory(), path.as_raw_fd().to_string(), &times, AtFlags::empty())?;
         }
+        self.changed(nodeid, &path);
         self.attributes(nodeid, fh)
     }
 
@@ -124,7 +124,10 @@ impl Share {
     }
 
     pub(super) fn link_target(&self, nodeid: u64) -> io::Result<Vec<u8>> {
-        Ok(readlinkat(self.nodes.descriptor(nodeid)?.as_fd(), c"", Vec::new())?.into_bytes())
+        match self.nodes.found(nodeid)? {
+            (link, libc::S_IFLNK) => Ok(readlinkat(link.as_fd(), c"", Vec::new())?.into_bytes()),
+            _ => Err(errno(libc::EINVAL)),
+        }
     }
 }
 

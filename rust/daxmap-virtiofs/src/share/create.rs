@@ -69,6 +69,7 @@ impl Share {
         let directory = self.nodes.directory(parent)?;
         // By way of /proc: of a descriptor itself only root may make a link.
         linkat(self.proc.directory(), file.as_raw_fd().to_string(), &*directory, name, AtFlags::SYMLINK_FOLLOW)?;
+        self.changed(nodeid, &file);
         self.entry(parent, name, &Arc::new(step(&*directory, name)?))
     }
 
@@ -121,7 +122,7 @@ impl Share {
         let file = self.creator.make(user(context), move || Ok(rustix::fs::open(name, flags, Mode::empty())?))?;
         if access.writes {
             self.drop_privileges(&file)?;
-            self.opened_for_writing(nodeid, &path);
+            self.changed(nodeid, &path);
         }
         Ok(file)
     }
@@ -149,11 +150,12 @@ impl Share {
             _ => return Err(errno(libc::EINVAL)), // a whiteout is a device
         };
         let (source, target) = (self.nodes.directory(from)?, self.nodes.directory(to)?);
+        let (moving, other) = (self.known_at(&source, old), self.known_at(&target, new));
         let rename = || Ok(renameat_with(&*source, old, &*target, new, flags)?);
         if flags.is_empty() { self.losing(&target, to, new, rename) } else { rename() }?;
-        self.note_place(&target, to, new);
+        self.moved(moving, &target, to, new);
         if flags == RenameFlags::EXCHANGE {
-            self.note_place(&source, from, old);
+            self.moved(other, &source, from, old);
         }
         Ok(())
     }
@@ -177,9 +179,19 @@ impl Share {
         done
     }
 
-    fn note_place(&self, directory: &PathFd, parent: u64, name: &CStr) {
-        if let Ok(attributes) = step(&**directory, name).and_then(Attributes::of) {
-            self.nodes.moved(&attributes, parent, name);
+    /// The inode of an entry, if the guest knows it.
+    fn known_at(&self, directory: &PathFd, name: &CStr) -> Option<u64> {
+        let attributes = step(&**directory, name).and_then(Attributes::of).ok()?;
+        self.nodes.known(&attributes)
+    }
+
+    /// Notes that an inode that the guest knows is at another place now.
+    fn moved(&self, nodeid: Option<u64>, directory: &PathFd, parent: u64, name: &CStr) {
+        if let Some(nodeid) = nodeid
+            && let Ok(file) = step(&**directory, name)
+        {
+            self.nodes.moved(nodeid, parent, name);
+            self.changed(nodeid, &Arc::new(file));
         }
     }
 }

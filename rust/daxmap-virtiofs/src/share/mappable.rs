@@ -3,11 +3,12 @@
 use super::nodes::PathFd;
 use super::paths::Attributes;
 use super::{Share, errno};
+use crate::recent::Recent;
 use rustix::fd::{AsRawFd, OwnedFd, RawFd};
 use rustix::fs::OFlags;
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The sizes with which files were mapped, by nodeid.
 #[derive(Debug, Default)]
@@ -46,7 +47,7 @@ impl Share {
         Ok(OwnedOrKept::Kept(file))
     }
 
-    fn mapped(&self) -> std::sync::MutexGuard<'_, crate::recent::Recent<(u64, bool)>> {
+    fn mapped(&self) -> MutexGuard<'_, Recent<(u64, bool), Arc<OwnedFd>>> {
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -65,8 +66,13 @@ impl Share {
 
     /// On overlayfs the first open for writing copies a file up: what was opened before shows the lower file for ever, and
     /// so do its mappings, until they are made anew.
-    pub(super) fn opened_for_writing(&self, nodeid: u64, path: &PathFd) {
-        if self.on_overlayfs && self.mapper.is_some() && self.nodes.written(nodeid) {
+    ///
+    /// Changes of its attributes copy it up as well; it is another file from then on, with the same inode number.
+    pub(super) fn changed(&self, nodeid: u64, path: &PathFd) {
+        if self.on_overlayfs
+            && let Ok(attributes) = Attributes::of(path)
+            && (self.nodes.identify(nodeid, &attributes) || !attributes.has_birth())
+        {
             self.mapped().remove(&(nodeid, false));
             self.map_anew(path.as_raw_fd());
         }

@@ -23,7 +23,7 @@ use daxmap_core::{Errno, Mapper, OpenError};
 use handles::Handles;
 use nodes::{Nodes, PathFd};
 use paths::{Attributes, ProcSelfFd};
-use rustix::fd::AsRawFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
 use rustix::process::{Resource, getrlimit};
 use std::io;
@@ -48,7 +48,7 @@ pub(crate) struct Share {
     creator: Creator,
     proc: ProcSelfFd,
     /// Descriptors of files that are mapped, by inode and whether they are writable.
-    mapped: Mutex<Recent<(u64, bool)>>,
+    mapped: Mutex<Recent<(u64, bool), Arc<OwnedFd>>>,
     /// The sizes with which files were mapped, if their mappings end where they did.
     sizes: mappable::Sizes,
     on_overlayfs: bool,
@@ -75,7 +75,7 @@ impl Share {
         Ok(Self {
             options,
             mapper,
-            nodes: Nodes::new(root, !on_overlayfs, part(4)),
+            nodes: Nodes::new(root, part(4), timeout(options.cache)),
             handles: Handles::new(part(2)),
             creator,
             proc,
@@ -107,15 +107,6 @@ impl Share {
         if self.options.readonly { Err(errno(libc::EROFS)) } else { Ok(()) }
     }
 
-    /// How long a guest may believe names and attributes.
-    fn timeout(&self) -> Duration {
-        match self.options.cache {
-            Cache::Never => Duration::ZERO,
-            Cache::Auto => Duration::from_secs(1),
-            Cache::Always => Duration::from_secs(24 * 60 * 60),
-        }
-    }
-
     /// `FUSE_ATTR_DAX` for a file that the guest is to map, else 0.
     fn attr_flags(&self, attributes: &Attributes) -> u32 {
         if self.mapper.is_none() { 0 } else { self.options.dax.attr_flags(attributes.mode(), attributes.size()) }
@@ -129,6 +120,15 @@ fn open_root(proc: &ProcSelfFd, directory: &Path) -> io::Result<(PathFd, u64)> {
     proc.reopen(root.as_raw_fd(), OFlags::RDONLY | OFlags::DIRECTORY)?; // may it be read at all?
     let kind = u64::try_from(fstatfs(&root)?.f_type).unwrap_or(0);
     Ok((root, kind))
+}
+
+/// How long names and attributes may be believed: by a guest, and by the server itself.
+fn timeout(cache: Cache) -> Duration {
+    match cache {
+        Cache::Never => Duration::ZERO,
+        Cache::Auto => Duration::from_secs(1),
+        Cache::Always => Duration::from_secs(24 * 60 * 60),
+    }
 }
 
 fn refused(what: &str, error: &io::Error) -> OpenError {

@@ -1,19 +1,17 @@
 //! The inodes that a guest knows. It may know millions, and only for some of them the server keeps a descriptor; the
 //! others are found again by their place in the tree, and are the same file or ESTALE.
 
-use super::paths::{Attributes, Identity, step};
+use super::paths::{Attributes, DEEPEST, Identity, lies_in, step};
 use crate::recent::Recent;
 use rustix::fd::OwnedFd;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The nodeid of the exported directory (`FUSE_ROOT_ID`).
 pub(crate) const ROOT: u64 = 1;
-
-/// The most steps from a known descriptor down to a file.
-const DEEPEST: usize = 4096;
 
 /// A descriptor that is a mere path (`O_PATH`).
 pub(crate) type PathFd = Arc<OwnedFd>;
@@ -29,32 +27,42 @@ struct Node {
     name: Box<CStr>,
     /// Kept where the file has no place any more: it was removed or replaced, and the guest may have it open.
     kept: Option<PathFd>,
-    /// Whether it was opened for writing: on overlayfs it became another file then.
-    written: bool,
 }
+
+/// A step down the tree: to which inode, which file that is, and its name.
+type Step = (u64, Identity, Box<CStr>);
 
 #[derive(Debug)]
 struct Table {
     nodes: HashMap<u64, Node>,
     by_identity: HashMap<Identity, u64>,
     next: u64,
-    recent: Recent<u64>,
+    recent: Recent<u64, Found>,
     /// How many nodes have `kept`.
     kept: usize,
+}
+
+/// A descriptor, and when it was seen to be that of a file in the tree.
+#[derive(Clone, Debug)]
+struct Found {
+    file: PathFd,
+    seen: Instant,
 }
 
 /// The inodes that a guest knows.
 #[derive(Debug)]
 pub(crate) struct Nodes {
     root: PathFd,
-    with_birth: bool,
+    /// For how long a directory is taken to lie in the tree still.
+    believed: Duration,
     most_kept: usize,
     table: Mutex<Table>,
 }
 
 impl Nodes {
-    /// Of a tree with this root, at most `descriptors` of which are open at once.
-    pub(crate) fn new(root: PathFd, with_birth: bool, descriptors: usize) -> Self {
+    /// Of a tree with this root, at most `descriptors` of which are open at once. What was seen there is believed for a
+    /// time.
+    pub(crate) fn new(root: PathFd, descriptors: usize, believed: Duration) -> Self {
         let table = Table {
             nodes: HashMap::new(),
             by_identity: HashMap::new(),
@@ -62,7 +70,7 @@ impl Nodes {
             recent: Recent::new(descriptors / 2),
             kept: 0,
         };
-        Self { root, with_birth, most_kept: descriptors / 2, table: Mutex::new(table) }
+        Self { root, believed, most_kept: descriptors / 2, table: Mutex::new(table) }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -97,40 +105,54 @@ impl Nodes {
 
     /// The descriptor of an inode, and its kind: `S_IFMT` of its mode.
     pub(crate) fn found(&self, nodeid: u64) -> io::Result<(PathFd, u32)> {
-        let mut chain = Vec::new();
-        let (mut here, kind) = {
-            let mut table = self.table();
-            let kind = if nodeid == ROOT { libc::S_IFDIR } else { table.node(nodeid)?.kind };
-            let mut at = nodeid;
-            loop {
-                if let Some(found) = if at == ROOT { Some(Arc::clone(&self.root)) } else { table.kept(at)? } {
-                    break (found, kind);
-                }
-                let node = table.node(at).map_err(|_| stale())?; // the guest may have forgotten a parent
-                chain.push((at, node.identity, node.name.clone()));
-                at = node.parent;
-                if chain.len() > DEEPEST {
-                    return Err(stale());
-                }
-            }
-        };
-        while let Some((at, identity, name)) = chain.pop() {
+        let (mut here, kind, mut down) = self.nearest(nodeid)?;
+        while let Some((at, identity, name)) = down.pop() {
             let found = step(&here, &name).map_err(|error| match error.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR | libc::EXDEV) => stale(),
                 _ => error,
             })?;
-            if Attributes::of(&found)?.identity(self.with_birth) != identity {
+            if Attributes::of(&found)?.identity() != identity {
                 return Err(stale());
             }
             here = Arc::new(found);
-            self.table().recent.put(at, Arc::clone(&here));
+            self.table().saw(at, &here);
         }
         Ok((here, kind))
     }
 
+    /// The nearest descriptor above an inode, or its own; the inode's kind; and the way down from there, the last step
+    /// first.
+    fn nearest(&self, nodeid: u64) -> io::Result<(PathFd, u32, Vec<Step>)> {
+        let mut down = Vec::new();
+        let mut table = self.table();
+        let kind = if nodeid == ROOT { libc::S_IFDIR } else { table.node(nodeid)?.kind };
+        let mut at = nodeid;
+        while at != ROOT && down.len() < DEEPEST {
+            let node = table.nodes.get(&at).ok_or_else(stale)?; // the guest may have forgotten a parent
+            let is_directory = node.kind == libc::S_IFDIR;
+            if let Some(kept) = &node.kept {
+                return Ok((Arc::clone(kept), kind, down));
+            }
+            if let Some(Found { file, seen }) = table.recent.get(at) {
+                if is_directory && seen.elapsed() >= self.believed {
+                    drop(table);
+                    if !lies_in(&self.root, &file)? {
+                        return Err(stale());
+                    }
+                    self.table().saw(at, &file);
+                }
+                return Ok((file, kind, down));
+            }
+            let node = table.node(at)?;
+            down.push((at, node.identity, node.name.clone()));
+            at = node.parent;
+        }
+        if at == ROOT { Ok((Arc::clone(&self.root), kind, down)) } else { Err(stale()) }
+    }
+
     /// Notes that the guest is told of a file, at its place in the tree; its nodeid.
-    pub(crate) fn tell(&self, parent: u64, name: &CStr, file: PathFd, attributes: &Attributes) -> u64 {
-        let identity = attributes.identity(self.with_birth);
+    pub(crate) fn tell(&self, parent: u64, name: &CStr, file: &PathFd, attributes: &Attributes) -> u64 {
+        let identity = attributes.identity();
         let mut table = self.table();
         let table = &mut *table;
         let nodeid = *table.by_identity.entry(identity).or_insert_with(|| {
@@ -144,7 +166,6 @@ impl Nodes {
             parent,
             name: CString::default().into_boxed_c_str(),
             kept: None,
-            written: false,
         });
         node.lookups = node.lookups.saturating_add(1);
         node.parent = parent;
@@ -154,7 +175,7 @@ impl Nodes {
         if node.kept.take().is_some() {
             table.kept = table.kept.saturating_sub(1); // it has a place again
         }
-        table.recent.put(nodeid, file);
+        table.saw(nodeid, file);
         nodeid
     }
 
@@ -169,12 +190,16 @@ impl Nodes {
         table.remove(nodeid)
     }
 
-    /// Notes that a file is at another place now, if the guest knows it.
-    pub(crate) fn moved(&self, attributes: &Attributes, parent: u64, name: &CStr) {
+    /// The inode of a file, if the guest knows it.
+    pub(crate) fn known(&self, attributes: &Attributes) -> Option<u64> {
+        self.table().by_identity.get(&attributes.identity()).copied()
+    }
+
+    /// Notes that an inode is at another place now.
+    pub(crate) fn moved(&self, nodeid: u64, parent: u64, name: &CStr) {
         let mut table = self.table();
         let table = &mut *table;
-        let identity = attributes.identity(self.with_birth);
-        if let Some(node) = table.by_identity.get(&identity).and_then(|nodeid| table.nodes.get_mut(nodeid)) {
+        if let Some(node) = table.nodes.get_mut(&nodeid) {
             (node.parent, node.name) = (parent, name.into());
             table.kept = table.kept.saturating_sub(usize::from(node.kept.take().is_some()));
         }
@@ -186,7 +211,7 @@ impl Nodes {
     pub(crate) fn keep(&self, parent: u64, name: &CStr, file: OwnedFd, attributes: &Attributes) -> Option<Leaving> {
         let mut table = self.table();
         let table = &mut *table;
-        let nodeid = *table.by_identity.get(&attributes.identity(self.with_birth))?;
+        let nodeid = *table.by_identity.get(&attributes.identity())?;
         let node = table.nodes.get_mut(&nodeid)?;
         if node.kept.is_some() || node.parent != parent || *node.name != *name {
             return None;
@@ -213,9 +238,15 @@ impl Nodes {
         lost && table.remove(leaving.nodeid)
     }
 
-    /// Notes that an inode was opened for writing; whether that is the first time.
-    pub(crate) fn written(&self, nodeid: u64) -> bool {
-        self.table().nodes.get_mut(&nodeid).is_some_and(|node| !std::mem::replace(&mut node.written, true))
+    /// Notes what tells an inode from others now; whether that was something else.
+    pub(crate) fn identify(&self, nodeid: u64, attributes: &Attributes) -> bool {
+        let mut table = self.table();
+        let identity = attributes.identity();
+        let Some(node) = table.nodes.get_mut(&nodeid).filter(|node| node.identity != identity) else { return false };
+        let before = std::mem::replace(&mut node.identity, identity);
+        table.by_identity.remove(&before);
+        table.by_identity.insert(identity, nodeid);
+        true
     }
 
     /// How many inodes the guest knows, without the root.
@@ -249,12 +280,9 @@ impl Table {
         self.nodes.get(&nodeid).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
     }
 
-    /// The descriptor that is kept of an inode, if one is.
-    fn kept(&mut self, nodeid: u64) -> io::Result<Option<PathFd>> {
-        if let Some(recent) = self.recent.get(nodeid) {
-            return Ok(Some(recent));
-        }
-        Ok(self.node(nodeid)?.kept.as_ref().map(Arc::clone))
+    /// Notes that a file was seen in the tree.
+    fn saw(&mut self, nodeid: u64, file: &PathFd) {
+        self.recent.put(nodeid, Found { file: Arc::clone(file), seen: Instant::now() });
     }
 }
 

@@ -95,7 +95,7 @@ impl Share {
     pub(super) fn open_for_writing(&self, nodeid: u64, path: &PathFd, flags: OFlags) -> io::Result<OwnedFd> {
         let file = self.proc.reopen(path.as_raw_fd(), flags)?;
         self.drop_privileges(&file)?;
-        self.opened_for_writing(nodeid, path);
+        self.changed(nodeid, path);
         Ok(file)
     }
 

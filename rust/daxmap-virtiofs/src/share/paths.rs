@@ -5,6 +5,9 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat,
 use std::ffi::CStr;
 use std::io;
 
+/// The most steps from a directory down to a file, or up to the root.
+pub(crate) const DEEPEST: usize = 4096;
+
 /// How an entry is opened: the entry itself, a symbolic link too, and never what is mounted on it.
 const STEP: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
@@ -48,10 +51,13 @@ impl Attributes {
         self.0.stx_size
     }
 
-    /// `with_birth`: on overlayfs a file is born again when it is first written.
-    pub(crate) fn identity(&self, with_birth: bool) -> Identity {
-        let known = with_birth && self.0.stx_mask & StatxFlags::BTIME.bits() != 0;
-        let birth = if known { (self.0.stx_btime.tv_sec, self.0.stx_btime.tv_nsec) } else { (0, 0) };
+    /// Whether the file system knows when the file was made.
+    pub(crate) fn has_birth(&self) -> bool {
+        self.0.stx_mask & StatxFlags::BTIME.bits() != 0
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        let birth = if self.has_birth() { (self.0.stx_btime.tv_sec, self.0.stx_btime.tv_nsec) } else { (0, 0) };
         Identity { dev: (self.0.stx_dev_major, self.0.stx_dev_minor), ino: self.0.stx_ino, kind: self.kind(), birth }
     }
 }
@@ -70,6 +76,23 @@ pub(crate) fn check_name(name: &CStr) -> io::Result<()> {
 /// The entry `name` of a directory, as a mere path.
 pub(crate) fn step(directory: impl AsFd, name: &CStr) -> io::Result<OwnedFd> {
     Ok(openat2(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), STEP)?)
+}
+
+/// Whether a directory lies in the tree of `root`, looked at from below: the host may have moved it out.
+pub(crate) fn lies_in(root: impl AsFd, directory: impl AsFd) -> io::Result<bool> {
+    let wanted = Attributes::of(root)?.identity();
+    let mut at = Attributes::of(&directory)?.identity();
+    let mut above: Option<OwnedFd> = None;
+    for _ in 0..DEEPEST {
+        let here = above.as_ref().map_or(directory.as_fd(), AsFd::as_fd);
+        let parent = openat(here, c"..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let up = Attributes::of(&parent)?.identity();
+        if up == wanted || up == at {
+            return Ok(up == wanted); // only the root of all lies in itself
+        }
+        (at, above) = (up, Some(parent));
+    }
+    Ok(false)
 }
 
 /// `/proc/self/fd`, by which a mere path becomes an open file: that very file, whatever has its name by now.

@@ -27,11 +27,17 @@ impl Share {
         call(&format!("/proc/self/fd/{}", file.as_raw_fd()))
     }
 
-    pub(super) fn set_xattr(&self, nodeid: u64, name: &CStr, value: &[u8], flags: u32) -> io::Result<()> {
+    fn change_xattr(&self, nodeid: u64, name: &CStr, call: impl FnOnce(&str) -> io::Result<()>) -> io::Result<()> {
         self.check_writable()?;
         self.check_xattr(name)?;
+        self.with_path(nodeid, call)?;
+        self.changed(nodeid, &self.nodes.descriptor(nodeid)?);
+        Ok(())
+    }
+
+    pub(super) fn set_xattr(&self, nodeid: u64, name: &CStr, value: &[u8], flags: u32) -> io::Result<()> {
         let flags = XattrFlags::from_bits(flags).ok_or_else(|| errno(libc::EINVAL))?;
-        self.with_path(nodeid, |path| Ok(setxattr(path, name, value, flags)?))
+        self.change_xattr(nodeid, name, |path| Ok(setxattr(path, name, value, flags)?))
     }
 
     pub(super) fn get_xattr(&self, nodeid: u64, name: &CStr, size: u32) -> io::Result<GetxattrReply> {
@@ -64,9 +70,7 @@ impl Share {
     }
 
     pub(super) fn remove_xattr(&self, nodeid: u64, name: &CStr) -> io::Result<()> {
-        self.check_writable()?;
-        self.check_xattr(name)?;
-        self.with_path(nodeid, |path| Ok(removexattr(path, name)?))
+        self.change_xattr(nodeid, name, |path| Ok(removexattr(path, name)?))
     }
 }
 
