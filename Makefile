@@ -31,7 +31,7 @@ help: ## list the targets
 demo: $(BUILT) ## build daxmap and show a guest that uses host files through its DAX window
 	$(BIN)/daxmap demo $(ARGS)
 
-include macos.mk
+include linux.mk macos.mk
 
 test: lint check-macos rust-test pytest ## build daxmap, check the code and run all tests
 

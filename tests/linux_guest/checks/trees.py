@@ -1,0 +1,72 @@
+"""Many files: small ones, a tree out of an archive, and all of it again after another mount."""
+
+import hashlib
+import io
+import random
+import tarfile
+from pathlib import Path
+
+from linux_guest.rig import Checks, Rig, same, same_bytes
+
+checks = Checks()
+
+
+def digest(folder: Path) -> str:
+    """Of all the files of a tree, as `SUMS` prints it in the guest. MD5 is the quickest that busybox has."""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    lines = (f"{hashlib.md5((folder / name).read_bytes()).hexdigest()}  ./{name}\n" for name in files)  # noqa: S324
+    return hashlib.md5("".join(lines).encode()).hexdigest()  # noqa: S324
+
+
+SUMS = "find . -type f | sort | tr '\\n' '\\0' | xargs -0 md5sum | md5sum | cut -d ' ' -f 1"
+
+
+@checks
+def thousands_of_small_files(rig: Rig) -> None:
+    folder = rig.always.host / "small"
+    folder.mkdir()
+    path = rig.always.path("small")
+    rig.guest.shell(f"cd {path}; i=0; while [ $i -lt 2000 ]; do echo file $i >$i; i=$((i+1)); done")
+    for number in range(2000):
+        same((folder / str(number)).read_text(), f"file {number}\n", f"the host's file {number}")
+    same(rig.guest.shell(f"cd {path}; {SUMS}").strip(), digest(folder), "sum of all files")
+
+
+@checks
+def a_tree_out_of_an_archive(rig: Rig) -> None:
+    dice = random.Random(1)  # noqa: S311
+    archive = rig.always.host / "tree.tar"
+    with tarfile.open(archive, "w") as tar:
+        for number in range(200):
+            member = tarfile.TarInfo(f"{number % 7}/{number % 11}/file-{number}")
+            content = dice.randbytes(int(dice.expovariate(1 / 20_000)))
+            member.size, member.mode, member.mtime = len(content), 0o640, 1_000_000_000 + number
+            tar.addfile(member, io.BytesIO(content))
+    rig.guest.shell(f"cd {rig.always.mount_point}; mkdir tree; tar xf tree.tar -C tree")
+    folder = rig.always.host / "tree"
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            stream = tar.extractfile(member)
+            assert stream is not None
+            same_bytes((folder / member.name).read_bytes(), stream.read(), f"the host's {member.name}")
+            same(int((folder / member.name).stat().st_mtime), member.mtime, f"time of the host's {member.name}")
+    same(rig.guest.shell(f"cd {rig.always.path('tree')}; {SUMS}").strip(), digest(folder), "sum of all files")
+
+
+@checks
+def a_copy_of_a_tree(rig: Rig) -> None:
+    rig.guest.shell(f"cd {rig.always.mount_point}; cp -a tree copy-of-tree")
+    same(digest(rig.always.host / "copy-of-tree"), digest(rig.always.host / "tree"), "sum of the copy")
+    rig.guest.shell(f"cd {rig.always.mount_point}; rm -r copy-of-tree")
+    assert not (rig.always.host / "copy-of-tree").exists(), "the host still has it"
+
+
+@checks
+def a_second_mount(rig: Rig) -> None:
+    share, guest = rig.always, rig.guest
+    guest.call("umount2", share.mount_point, 0)
+    same(share.count("live_mappings"), 0, "live mappings after umount")
+    guest.mount(share.server.tag, share.mount_point, share.options)
+    before = share.count("setup_count")
+    same(guest.shell(f"cd {share.path('tree')}; {SUMS}").strip(), digest(share.host / "tree"), "sum of all files")
+    assert share.count("setup_count") > before, "nothing is mapped after a second mount"
