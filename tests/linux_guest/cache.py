@@ -2,7 +2,9 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
 
@@ -19,7 +21,17 @@ def made_once(target: Path, make: Callable[[Path], None]) -> Path:
     return target
 
 
-def clear_interrupted(folder: Path) -> None:
-    """Remove what set-ups left that were killed."""
-    for rest in folder.glob("*.making.*"):
-        shutil.rmtree(rest)
+@contextmanager
+def run_folder(cache: Path) -> Iterator[Path]:
+    """A folder for one run, which is the only one meanwhile: others wait. What killed runs have left is removed."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        try:
+            flock(lock, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            print(f"Another run is at work in {cache}: waiting for its end.", flush=True)
+            flock(lock, LOCK_EX)
+        for rest in [*cache.glob("*.making.*"), *cache.glob("run.*")]:
+            shutil.rmtree(rest)
+        with tempfile.TemporaryDirectory(prefix="run.", dir=cache) as name:
+            yield Path(name)

@@ -43,19 +43,22 @@ class Apt:
         self._archives = work / "archives"
         self._updated = False
 
+    def clean(self) -> None:
+        """Remove the packages that were fetched: what they hold has been unpacked."""
+        for package in self._archives.glob("*.deb"):
+            package.unlink()
+
     def fetch(self, package: str, release: str = STABLE) -> list[Path]:
         """A package with all it depends on."""
         self._archives.mkdir(parents=True, exist_ok=True)
-        for old in self._archives.glob("*.deb"):
-            old.unlink()
+        self.clean()
         self._run("apt-get", "install", "--download-only", "--yes", "--target-release", release, package)
         return sorted(self._archives.glob("*.deb"))
 
     def fetch_alone(self, *packages: str) -> list[Path]:
         """Packages without what they depend on; each may be `name=version`."""
         self._archives.mkdir(parents=True, exist_ok=True)
-        for old in self._archives.glob("*.deb"):
-            old.unlink()
+        self.clean()
         self._run("apt-get", "download", *packages, cwd=self._archives)
         return sorted(self._archives.glob("*.deb"))
 

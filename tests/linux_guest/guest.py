@@ -72,8 +72,8 @@ class Guest:
             self._qemu.write(line)
             kind, _, result = self._qemu.line(time.monotonic() + _LIMIT).partition(" ")
         except (GoneError, HangError) as error:
-            self._lost = error
-            raise
+            self._lost = type(error)(f"{error}, told to {line}")
+            raise self._lost from None
         if kind == "!":
             raise OSError(int(result), os.strerror(int(result)), line)
         if kind == "~":

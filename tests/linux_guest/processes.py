@@ -7,7 +7,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,16 +24,14 @@ class GoneError(Exception):
 
 
 class Process:
-    """A program in a process group of its own. Its output is read a line at a time, its complaints go to a file."""
+    """A program in a process group of its own. What it prints is read a line at a time, and kept in a log."""
 
     def __init__(
         self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
     ) -> None:
         self.name = name
-        self._errors = folder / f"{name}.log"
-        self._last: deque[str] = deque(maxlen=20)
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        with self._errors.open("wb") as errors:
+        with (folder / f"{name}-errors.log").open("wb") as errors:
             self._process = subprocess.Popen(
                 command,
                 cwd=folder,
@@ -48,7 +45,9 @@ class Process:
         assert self._process.stdout is not None
         self._input: IO[bytes] = self._process.stdin
         # A thread reads: a program must never wait because nobody does.
-        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process.stdout, folder / f"{name}.log"), daemon=True
+        )
         self._reader.start()
 
     def __enter__(self) -> Self:
@@ -59,9 +58,11 @@ class Process:
     ) -> None:
         self.stop()
 
-    def _read(self, output: IO[bytes]) -> None:
-        for line in output:
-            self._lines.put(line.decode(errors="replace").rstrip("\r\n"))
+    def _read(self, output: IO[bytes], copy: Path) -> None:
+        with copy.open("wb", buffering=0) as log:
+            for line in output:
+                log.write(line)
+                self._lines.put(line.decode(errors="replace").rstrip("\r\n"))
         self._lines.put(None)
 
     def write(self, line: str) -> None:
@@ -81,7 +82,6 @@ class Process:
         if line is None:
             self._lines.put(None)  # for whoever asks again
             raise GoneError(f"{self.name} has closed its output")
-        self._last.append(line)
         return line
 
     def signal(self, number: signal.Signals) -> None:
@@ -110,12 +110,3 @@ class Process:
             self._input.close()
         assert self._process.stdout is not None
         self._process.stdout.close()
-
-    def tail(self) -> str:
-        """Its last words, for whoever has to find out what went wrong."""
-        return report_tail(self.name, [*self._last, *self._errors.read_text(errors="replace").splitlines()[-20:]])
-
-
-def report_tail(name: str, lines: Sequence[str]) -> str:
-    """Some last lines under a heading."""
-    return "\n".join([f"--- {name}, last lines", *(lines or ["(nothing)"])])

@@ -55,15 +55,8 @@ def machine(kernel: Kernel, initramfs: str, sockets: Sequence[str], append: str)
     two queues and the 40 bytes of its configuration here.
     """
     accelerator = os.environ.get("ACCEL", "tcg,thread=multi")  # a 64-bit kernel does not boot under every /dev/kvm
-    arguments = [
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-        "-no-reboot",
-        "-machine",
-        "q35,memory-backend=ram",
-    ]
+    arguments = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-run-with", "exit-with-parent=on"]
+    arguments += ["-machine", "q35,memory-backend=ram"]
     arguments += ["-accel", accelerator, "-cpu", "max,la57=off", "-smp", "2", "-m", "512"]
     arguments += ["-object", "memory-backend-memfd,id=ram,size=512M,share=on"]
     arguments += ["-kernel", str(kernel.image), "-initrd", initramfs, "-append", f"console=ttyS0 panic=-1 {append}"]
