@@ -30,7 +30,7 @@
     each(chmod) each(chown) each(close) each(copy_file_range) each(faccessat2) each(fallocate) each(fcntl) each(flock) \
     each(fsync) each(ftruncate) each(getdents64) each(getxattr) each(link) each(listxattr) each(lseek) each(mkdir) \
     each(mknod) each(mmap) each(mount) each(msync) each(munmap) each(open) each(pread64) each(pwrite64) each(read) \
-    each(readlink) each(reboot) each(removexattr) each(rename) each(renameat2) each(rmdir) each(setfsgid) each(setfsuid) \
+    each(readlink) each(reboot) each(removexattr) each(rename) each(renameat2) each(rmdir) each(setresgid) each(setresuid) \
     each(setxattr) each(statfs) each(statx) each(symlink) each(sync) each(truncate) each(umount2) each(unlink) \
     each(utimensat) each(write)
 

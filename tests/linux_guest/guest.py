@@ -55,6 +55,7 @@ class Guest:
     def __init__(self, qemu: Process) -> None:
         self._qemu = qemu
         self._buffer = 0
+        self._login = 0, 0
         self._lost: GoneError | HangError | None = None
 
     def wait_until_ready(self, seconds: float) -> None:
@@ -213,25 +214,40 @@ class Guest:
     # The system
 
     def mount(self, tag: str, directory: str, options: str) -> None:
-        self.call("mount", tag, directory, "virtiofs", 0, options)
+        with self.user(0, 0):
+            self.call("mount", tag, directory, "virtiofs", 0, options)
+
+    def unmount(self, directory: str) -> None:
+        with self.user(0, 0):
+            self.call("umount2", directory, 0)
+
+    def log_in(self, uid: int, gid: int) -> None:
+        """From now on files are used as this user, with none of root's rights if it is another."""
+        self._become(uid, gid)
+        self._login = uid, gid
 
     @contextmanager
     def user(self, uid: int, gid: int) -> Iterator[None]:
-        """Files are used as this user, without a right of root's, for a while."""
-        self.call("setfsgid", gid)
-        self.call("setfsuid", uid)
+        """The same, for a while."""
+        self._become(uid, gid)
         try:
             yield
         finally:
-            self.call("setfsuid", 0)
-            self.call("setfsgid", 0)
+            self._become(*self._login)
+
+    def _become(self, uid: int, gid: int) -> None:
+        self.call("setresuid", -1, 0, -1)  # by way of root, who may become anyone
+        self.call("setresgid", -1, gid, -1)
+        self.call("setresuid", -1, uid, -1)
 
     def forget_inodes(self) -> None:
         """Have the kernel drop what it caches of files that nobody uses."""
-        self.shell("echo 2 >/proc/sys/vm/drop_caches")
+        with self.user(0, 0):
+            self.shell("echo 2 >/proc/sys/vm/drop_caches")
 
     def power_off(self) -> None:
         """Switch it off at once: no file is closed, nothing is unmounted."""
+        self._become(0, 0)
         self._qemu.write(" ".join(["call reboot", *map(str, _POWER_OFF), "0"]))
 
 

@@ -64,7 +64,7 @@ def a_copy_of_a_tree(rig: Rig) -> None:
 @checks
 def a_second_mount(rig: Rig) -> None:
     share, guest = rig.always, rig.guest
-    guest.call("umount2", share.mount_point, 0)
+    guest.unmount(share.mount_point)
     same(share.count("live_mappings"), 0, "live mappings after umount")
     guest.mount(share.server.tag, share.mount_point, share.options)
     before = share.count("setup_count")
