@@ -57,8 +57,8 @@ def machine(kernel: Kernel, initramfs: str, sockets: Sequence[str], append: str)
     # A 64-bit kernel does not boot under every /dev/kvm. And an emulator with a thread a processor now and then hangs in
     # a kernel that changes its own code: one thread runs both processors, by turns.
     accelerator = os.environ.get("ACCEL", "tcg,thread=single")
-    arguments = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-run-with", "exit-with-parent=on"]
-    arguments += ["-machine", "q35,memory-backend=ram"]
+    arguments = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    arguments += ["-run-with", "exit-with-parent=on", "-machine", "q35,memory-backend=ram"]
     arguments += ["-accel", accelerator, "-cpu", "max,la57=off", "-smp", "2", "-m", "512"]
     arguments += ["-object", "memory-backend-memfd,id=ram,size=512M,share=on"]
     arguments += ["-kernel", str(kernel.image), "-initrd", initramfs, "-append", f"console=ttyS0 panic=-1 {append}"]

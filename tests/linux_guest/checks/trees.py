@@ -37,7 +37,7 @@ def same_tree(rig: Rig, name: str) -> None:
     names = [line.split()[1] for line in wrong[:5]]
     later = "right" if wrong and again == wrong[0] else "wrong"
     raise AssertionError(
-        f"of {len(expected)} files {len(found)} are found, {len(wrong)} wrong: {names}; read again, the first is {later}"
+        f"of {len(expected)} files {len(found)} are found, {len(wrong)} wrong: {names}; the first is {later} now"
     )
 
 
