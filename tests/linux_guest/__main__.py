@@ -1,0 +1,64 @@
+"""`make linux-guest`: Debian's kernels mount shares of `daxmap serve` with DAX, and find out whether files behave.
+
+What this machine lacks does not fail the run, but it is said. LINUX_GUEST=require makes it a failure.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from linux_guest.cache import run_folder
+from linux_guest.debian import Apt
+from linux_guest.initramfs import build_agent, get_busybox
+from linux_guest.kernels import RELEASES, get_kernel
+from linux_guest.qemu import get_qemu
+from linux_guest.report import Report
+from linux_guest.run import System, run_checks, run_shell
+from linux_guest.skipping import SkippedError
+
+CACHE = Path(__file__).parents[2] / "target" / "linux-guest"
+
+
+def main(arguments: list[str]) -> int:
+    """`shell [OPTIONS]` is for a person; other words choose the checks whose names have one of them."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))  # so that what was started is ended
+    with run_folder(CACHE) as folder:
+        try:
+            systems = set_up(CACHE, folder)
+        except SkippedError as reason:
+            print(f"SKIPPED: {reason}", flush=True)
+            return 1 if os.environ.get("LINUX_GUEST") == "require" else 0
+        if arguments[:1] == ["shell"]:
+            return run_shell(systems[-1], folder / "shell", arguments[1:])
+        return check_all(systems, folder, arguments)
+
+
+def set_up(cache: Path, folder: Path) -> list[System]:
+    """Fetch what is not there yet."""
+    started = time.monotonic()
+    agent = build_agent(folder)
+    apt = Apt(cache / "apt")
+    qemu = get_qemu(apt, cache)
+    busybox = get_busybox(apt, cache)
+    systems = [System(qemu, get_kernel(apt, cache, release), busybox, agent) for release in RELEASES]
+    apt.clean()
+    print(
+        f"QEMU {qemu.version} and {len(systems)} kernels are there after {time.monotonic() - started:.0f} s", flush=True
+    )
+    return systems
+
+
+def check_all(systems: list[System], folder: Path, words: list[str]) -> int:
+    """The exit status: 1 if a check failed."""
+    started = time.monotonic()
+    report = Report(words)
+    for number, system in enumerate(systems):
+        run_checks(system, folder / str(number), report)
+    print(f"{report.totals()} in {time.monotonic() - started:.0f} s", flush=True)
+    return 1 if report.failed else 0
+
+
+sys.exit(main(sys.argv[1:]))
