@@ -109,7 +109,8 @@ pub trait Backend: Debug + Send {
         0
     }
 
-    /// How many VMAs of this process a mapping may cost: not 0, since the book must not grow without end either.
+    /// How many VMAs of this process a mapping may cost: 0 only under a mapper with `max_mappings`, since the book must not
+    /// grow without end either.
     fn vmas_per_mapping(&self) -> u64 {
         1
     }

@@ -6,7 +6,7 @@
 use super::Placement;
 use crate::sys::{Errno, FileId, duplicate};
 use std::collections::BTreeMap;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Weak};
 
 type Key = (FileId, bool);
@@ -24,6 +24,18 @@ impl Pin {
     pub fn fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
+
+    /// The file, and whether the descriptor was taken for a writable one.
+    #[must_use]
+    pub fn key(&self) -> (FileId, bool) {
+        self.key
+    }
+}
+
+impl AsFd for Pin {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 /// One [`Pin`] for each file and access that is mapped, shared by its mappings.
@@ -36,11 +48,24 @@ impl Pins {
     /// # Errors
     /// What `fcntl(2)` said of duplicating the descriptor: EBADF, EMFILE.
     pub fn pin(&mut self, placement: &Placement) -> Result<Arc<Pin>, Errno> {
-        let key = (placement.file, placement.writable);
+        self.pin_with(placement.file, placement.writable, || duplicate(placement.fd))
+    }
+
+    /// The pin of a file and access; `open` gives its descriptor, if there is none yet.
+    ///
+    /// # Errors
+    /// What `open` said.
+    pub fn pin_with(
+        &mut self,
+        file: FileId,
+        writable: bool,
+        open: impl FnOnce() -> Result<OwnedFd, Errno>,
+    ) -> Result<Arc<Pin>, Errno> {
+        let key = (file, writable);
         if let Some(pin) = self.0.get(&key).and_then(Weak::upgrade) {
             return Ok(pin);
         }
-        let pin = Arc::new(Pin { fd: duplicate(placement.fd)?, key });
+        let pin = Arc::new(Pin { fd: open()?, key });
         self.0.insert(key, Arc::downgrade(&pin));
         Ok(pin)
     }

@@ -19,7 +19,7 @@ pub trait Steps: Debug + Send {
     /// What a guest is shown a part of: host memory, a file. It is kept as long as the guest may reach it.
     type Source: Debug + Send + Sync;
 
-    /// How many VMAs of this process a mapping may cost.
+    /// How many VMAs of this process a mapping may cost: see [`Backend::vmas_per_mapping`].
     fn vmas_per_mapping(&self) -> u64 {
         1
     }
