@@ -1,0 +1,130 @@
+//! A queue: descriptor chains in, used lengths out.
+
+use crate::activity::Activity;
+use crate::buffers::Buffers;
+use crate::device::{Answer, Device};
+use daxmap_core::LOG_TARGET;
+use daxmap_virtiofs::GuestSlice;
+use std::cell::Cell;
+use std::sync::OnceLock;
+use vhost_user_backend::{VringMutex, VringT};
+use virtio_queue::{DescriptorChain, QueueT};
+use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+/// A guest's memory, which changes as the front end plugs regions in and out.
+pub(crate) type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
+pub(crate) type Vring = VringMutex<Memory>;
+
+/// The most bytes that a reply may have which is not written to RAM: what a guest asks for at most, and a header.
+const MOST_OUTSIDE_RAM: usize = (1 << 20) + 4096;
+
+/// One queue of a device.
+#[derive(Clone, Copy)]
+pub(crate) struct Worker<'a> {
+    pub(crate) device: &'a Device,
+    pub(crate) memory: &'a Memory,
+    /// Where the guest's RAM lies, once it may have other memory.
+    pub(crate) ram: &'a OnceLock<Vec<(u64, u64)>>,
+    pub(crate) activity: &'a Activity,
+    /// The queue's number.
+    pub(crate) queue: u32,
+}
+
+impl Worker<'_> {
+    /// Answers all requests that wait in a queue.
+    pub(crate) fn drain(&self, vring: &Vring, event_idx: bool) -> Result<(), virtio_queue::Error> {
+        loop {
+            if event_idx {
+                vring.disable_notification()?;
+            }
+            while self.next(vring)? {}
+            if !event_idx || !vring.enable_notification()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Answers the next request, if there is one.
+    fn next(&self, vring: &Vring) -> Result<bool, virtio_queue::Error> {
+        let _busy = self.activity.begin(self.queue); // before the look at the queue, which may be stopped just now
+        let memory = self.memory.memory();
+        let chain = {
+            let mut state = vring.get_mut();
+            let queue = state.get_queue_mut();
+            if !queue.ready() {
+                return Ok(false);
+            }
+            queue.pop_descriptor_chain(&*memory)
+        };
+        let Some(chain) = chain else { return Ok(false) };
+        let (head, buffers) = (chain.head_index(), Buffers::of_chain(&chain));
+        let answer = self.answer(&memory, &chain, &buffers);
+        let mut state = vring.get_mut();
+        if !state.get_queue().ready() {
+            return Ok(false); // stopped: the guest's memory may serve another purpose by now
+        }
+        let used = match answer {
+            Answer::Written(length) => length,
+            Answer::ToWrite(reply) => write(&memory, &buffers.1, &reply),
+        };
+        state.add_used(head, u32::try_from(used).unwrap_or(u32::MAX))?;
+        if state.needs_notification()? {
+            let _ = state.signal_used_queue(); // the front end is gone if that fails
+        }
+        Ok(true)
+    }
+
+    fn answer(
+        &self,
+        memory: &GuestMemoryMmap,
+        chain: &DescriptorChain<&GuestMemoryMmap>,
+        buffers: &(Buffers, Buffers),
+    ) -> Answer {
+        let (readable, writable) = buffers;
+        let in_ram = self.ram.get().is_none_or(|ram: &Vec<_>| readable.in_ram(ram) && writable.in_ram(ram));
+        if !in_ram {
+            return self.answer_outside_ram(memory, readable, writable);
+        }
+        let (Some(readable), Some(writable)) = (readable.slices(memory), writable.slices(memory)) else {
+            log::debug!(target: LOG_TARGET, "a request lies in no memory: chain {}", chain.head_index());
+            return Answer::Written(0);
+        };
+        self.device.answer(&readable, &writable, || self.regions())
+    }
+
+    /// How many regions of memory the guest has. Asked for the first time before anything is shown in the window, which is
+    /// when all of them are RAM.
+    fn regions(&self) -> u64 {
+        let memory = self.memory.memory();
+        let all = || memory.iter().map(|region| (region.start_addr().0, region.len())).collect();
+        self.ram.get_or_init(all);
+        memory.num_regions() as u64
+    }
+
+    /// Buffers in the window: a guest reads one file straight into the mapping of another. They are copied in a way that
+    /// survives pages which are cut off meanwhile.
+    fn answer_outside_ram(&self, memory: &GuestMemoryMmap, readable: &Buffers, writable: &Buffers) -> Answer {
+        let Ok(request) = readable.read(memory, MOST_OUTSIDE_RAM) else { return Answer::Written(0) };
+        let mut reply = vec![0; writable.total().min(MOST_OUTSIDE_RAM)];
+        let answer = {
+            let cells = Cell::from_mut(reply.as_mut_slice()).as_slice_of_cells();
+            let (request, cells) = (GuestSlice::readable(&request), GuestSlice::writable(cells));
+            self.device.answer(&[request], &[cells], || self.regions())
+        };
+        match answer {
+            Answer::Written(length) => {
+                reply.truncate(length);
+                Answer::ToWrite(reply)
+            }
+            later @ Answer::ToWrite(_) => later,
+        }
+    }
+}
+
+/// Writes a reply; how many bytes it has, or 0 where it does not fit.
+fn write(memory: &GuestMemoryMmap, buffers: &Buffers, reply: &[u8]) -> usize {
+    if reply.len() > buffers.total() {
+        return 0;
+    }
+    buffers.write(memory, &mut reply.to_vec()).map_or(0, |()| reply.len())
+}
