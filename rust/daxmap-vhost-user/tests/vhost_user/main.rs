@@ -1,0 +1,7 @@
+//! The device, through real messages of a front end in this process.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+
+mod front_end;
+mod sessions;
+mod window;

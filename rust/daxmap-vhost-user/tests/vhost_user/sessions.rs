@@ -1,0 +1,118 @@
+//! Front ends that come and go, at any moment.
+
+use crate::front_end::{Driver, Guest, PLAIN, QEMU, RANGE, STEPS, Screen, Share, WINDOW, shake_hands, words};
+use daxmap_core::fuse::Policy;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use vhost::vhost_user::VhostUserFrontend;
+use vhost::vhost_user::message::VhostUserConfigFlags;
+
+#[test]
+fn the_driver_is_told_of_tag_queues_and_window() {
+    let share = Share::new();
+    let mut guest = Guest::new(&share, QEMU);
+    let (_, config) = guest.front_end.get_config(0, 40, VhostUserConfigFlags::empty(), &[0; 40]).unwrap();
+    assert_eq!(&config[..6], b"share\0");
+    assert_eq!(config[36..], [1, 0, 0, 0]);
+    assert_eq!(guest.front_end.get_queue_num().unwrap(), 2);
+    let shared = guest.front_end.get_shmem_config().unwrap();
+    assert_eq!((shared.nregions, shared.memory_sizes[0], shared.memory_sizes[1]), (1, WINDOW, 0));
+}
+
+#[test]
+fn mappings_of_a_front_end_that_is_gone_are_no_leak() {
+    let share = Share::new();
+    share.write("file", b"bytes");
+    for manner in [QEMU, PLAIN] {
+        let guest = Guest::new(&share, manner);
+        guest.init();
+        let inode = guest.lookup("file");
+        guest.map(inode, 0, 0, true).unwrap();
+        drop(guest);
+        share.wait_until_gone();
+        let stats = share.device.stats();
+        assert_eq!((stats.live_mappings, stats.leaked_count, stats.lost_count), (0, 0, 0));
+        assert_eq!(stats.errors, []);
+    }
+}
+
+#[test]
+fn a_front_end_that_closes_its_channel_gets_errors_and_is_served_on() {
+    let share = Share::new();
+    share.write("file", b"bytes");
+    let guest = Guest::new(&share, QEMU);
+    guest.init();
+    let inode = guest.lookup("file");
+    guest.map(inode, 0, 0, false).unwrap();
+    guest.close_channel();
+    assert_eq!(guest.map(inode, 0, 1, false), Err(libc::EIO));
+    guest.unmap(0).unwrap();
+    let handle = guest.open(inode, libc::O_RDONLY);
+    assert_eq!(guest.read(inode, handle, 0, 10).unwrap(), b"bytes");
+    assert_eq!(share.device.stats().live_mappings, 0);
+}
+
+#[test]
+fn a_front_end_that_dies_in_the_middle_of_a_call_has_no_dax() {
+    let share = Share::new();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let driver = Driver::new(1);
+    let mut front_end = share.connect();
+    shake_hands(&mut front_end, &driver, &ours, QEMU, STEPS).unwrap();
+    drop(ours);
+    let dies = std::thread::spawn(move || theirs.read_exact(&mut [0; 12]).unwrap());
+    let guest = Guest::over(front_end, driver, Arc::new(Screen::new(QEMU, WINDOW)));
+    assert!(!guest.init());
+    dies.join().unwrap();
+    assert!(share.device.without_dax().unwrap().contains("no window"));
+}
+
+#[test]
+fn who_only_looks_whether_somebody_listens_is_no_front_end() {
+    let share = Share::with(false, Policy::Always, true);
+    drop(UnixStream::connect(share.socket()).unwrap());
+    let guest = Guest::new(&share, QEMU);
+    assert!(guest.init());
+    assert!(!share.service.has_ended());
+    drop(guest);
+    while !share.service.has_ended() {
+        std::thread::yield_now();
+    }
+    assert_eq!(share.service.front_end(), "gone");
+}
+
+#[test]
+fn a_service_stops_with_a_front_end_and_without() {
+    drop(Share::new());
+    let share = Share::new();
+    share.write("file", b"bytes");
+    let guest = Guest::new(&share, QEMU);
+    guest.init();
+    let inode = guest.lookup("file");
+    guest.map(inode, 0, 0, false).unwrap();
+    drop(share);
+}
+
+#[test]
+fn a_queue_is_stopped_while_the_front_end_is_waited_for_and_no_reply_comes_after() {
+    let share = Share::new();
+    share.write("file", b"bytes");
+    let guest = Guest::new(&share, QEMU);
+    guest.init();
+    let inode = guest.lookup("file");
+    let before = guest.driver.borrow().used();
+    let held = guest.screen.hold();
+    let setup = guest.message(48, inode, &words([u64::MAX, 0, RANGE, 2, 0]));
+    guest.driver.borrow_mut().send(&setup, 4096);
+    held.wait();
+    guest.stop_queue(); // were the request waited for, this would hang
+    drop(held);
+    while share.device.stats().setup_count == 0 {
+        std::thread::yield_now();
+    }
+    let Guest { front_end, driver, connection, .. } = guest;
+    drop((front_end, connection));
+    share.wait_until_gone();
+    assert_eq!(driver.borrow().used(), before);
+}
