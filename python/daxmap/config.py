@@ -193,7 +193,7 @@ def _share_from_toml(index: int, table: object) -> ShareConfig:
         values = _known_keys(table, ShareConfig)
         size = values.get("size")
         if isinstance(size, str):
-            values["size"] = _parse_size(size)
+            values["size"] = parse_size(size)
         return ShareConfig(**values)
 
 
@@ -209,7 +209,12 @@ def _known_keys(table: Mapping[str, object], config: type[DaxConfig | ShareConfi
     return dict(table)
 
 
-def _parse_size(text: str) -> int:
+def parse_size(text: str) -> int:
+    """A size in bytes, of a whole number with a binary unit.
+
+    Raises:
+        ValueError: It is none.
+    """
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from daxmap.protocols import Mapper
 
-__all__ = ["DaxStatus", "status_of"]
+__all__ = ["DaxStatus", "status_of", "status_of_session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,12 @@ def status_of(mapper: "Mapper | None", dax: Literal["always", "inode", "never"],
         return DaxStatus("off", "the share has no mapper")
     if dax == "never":
         return DaxStatus("off", 'the policy is dax="never"')
+    return status_of_session(session, _length(mapper))
+
+
+def status_of_session(session: Session, live: int | None) -> DaxStatus:
+    """The status of a share that offers DAX, which has `live` mappings now."""
     mapped, refused = session._setup_counts()  # noqa: SLF001  # of a base class in Rust
-    live = _length(mapper)
     refusals = ", ".join(f"refused with Linux errno {number}: {count}" for number, count in refused.items())
     if mapped:
         counts = f"that succeeded: {mapped}" + (f", {refusals}" if refused else "")

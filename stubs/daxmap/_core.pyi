@@ -20,6 +20,7 @@ __all__ = [
     "KvmBackend",
     "MappingInfo",
     "RemoveResult",
+    "_Device",
     "_Dispatcher",
     "_FileServer",
     "__version__",
@@ -511,6 +512,83 @@ class _Dispatcher:
         """FUSE_ATTR_DAX for a file with this `st_mode` and `st_size` that the guest should map, else 0."""
     def _offer(self) -> tuple[Literal["waiting", "not offered", "offered"], str]:
         """What the last INIT that was negotiated came to, and why."""
+    def _setup_counts(self) -> tuple[int, dict[int, int]]:
+        """SETUPMAPPING requests since the last INIT: how many succeeded, and how many did not, by Linux errno."""
+
+@final
+class _Device:
+    """A directory as a virtiofs device, at a socket: what `daxmap serve` runs. Linux only."""
+
+    def __new__(
+        cls,
+        directory: StrPath,
+        socket: StrPath,
+        tag: str,
+        window: int | None,
+        threads: int,
+        readonly: bool,
+        dax: str,
+        owner: str,
+        cache: str,
+        confined: bool,
+    ) -> Self:
+        """Listen at the socket. Whoever connects waits.
+
+        The soft limit of descriptors becomes the hard one. With `confined` the calling thread, and those that are
+        started later, give up for good what they don't need: they reach files in the directory only.
+
+        Args:
+            directory: What the guest sees.
+            socket: Where front ends find the device.
+            tag: What the guest mounts it by, 1 to 36 bytes.
+            window: Size of the window in bytes, a power of two from 2 MiB on; None for no window.
+            threads: Request queues, each with a thread: 1 to 63.
+            readonly: Refuse whatever would change a file.
+            dax: "always", "inode" or "never".
+            owner: "guest" or "host".
+            cache: "auto", "always" or "never".
+            confined: Whether to give up what is not needed.
+
+        Raises:
+            ValueError: A value is none of its values.
+            OSError: ENOTDIR, ENOENT, EACCES and the like of the directory; EADDRINUSE, ENAMETOOLONG, ENOTSOCK and the
+                like of the socket; EPERM for owner="guest" without the right to act as other users; ENOTSUP where there
+                is no Linux. Nothing is left behind.
+        """
+    def start(self, once: bool) -> None:
+        """Serve whoever connects, one after another, in threads of its own.
+
+        Args:
+            once: Serve the first only.
+
+        Raises:
+            ValueError: It was started before, or closed.
+            OSError: There can be no thread.
+        """
+    def stop(self) -> None:
+        """Let go of the front end, and serve no other. `ended` says when that is done."""
+    def close(self) -> None:
+        """Stop, and remove the socket."""
+    def fileno(self) -> int:
+        """A descriptor that is readable when there are notices, or when the service has ended."""
+    def notices(self) -> list[str]:
+        """Lines for whoever runs the service, since this was last asked."""
+    @property
+    def ended(self) -> bool:
+        """Whether nobody is served any more."""
+    @property
+    def front_end(self) -> Literal["none", "connected", "gone"]:
+        """What there is of a front end."""
+    @property
+    def confinement(self) -> tuple[list[str], list[str]]:
+        """What is in force of the confinement, and what could not be had."""
+    @property
+    def without_dax(self) -> str | None:
+        """Why there is no DAX, whatever the guest does; None where there may be."""
+    def stats(self) -> DaxStats:
+        """The counters of the window's mappings."""
+    def _offer(self) -> tuple[Literal["waiting", "not offered", "offered"], str]:
+        """What the last INIT came to, and that in words."""
     def _setup_counts(self) -> tuple[int, dict[int, int]]:
         """SETUPMAPPING requests since the last INIT: how many succeeded, and how many did not, by Linux errno."""
 

@@ -40,24 +40,7 @@ impl PyFileServer {
         cache: &str,
         max_open: Option<u64>,
     ) -> PyResult<Self> {
-        let dax = match dax {
-            "always" => Policy::Always,
-            "inode" => Policy::Inode { min_size },
-            "never" => Policy::Never,
-            other => return Err(unknown("dax", other, "'always', 'inode', 'never'")),
-        };
-        let owner = match owner {
-            "guest" => Owner::Guest,
-            "host" => Owner::Host,
-            other => return Err(unknown("owner", other, "'guest', 'host'")),
-        };
-        let cache = match cache {
-            "auto" => Cache::Auto,
-            "always" => Cache::Always,
-            "never" => Cache::Never,
-            other => return Err(unknown("cache", other, "'auto', 'always', 'never'")),
-        };
-        let options = Options { readonly, dax, owner, cache, max_open, refresh_on_growth: false };
+        let options = share_options(readonly, dax, min_size, owner, cache, max_open)?;
         let core = mapper.as_ref().map(|mapper| mapper.get().shared());
         let server = py.detach(|| FileServer::new(&directory, core, &options)).map_err(open_error)?;
         Ok(Self { server, directory, options, mapper })
@@ -126,6 +109,35 @@ impl PyFileServer {
             self.server.known_inodes(),
         )
     }
+}
+
+/// The options of a share, by their names.
+pub(crate) fn share_options(
+    readonly: bool,
+    dax: &str,
+    min_size: u64,
+    owner: &str,
+    cache: &str,
+    max_open: Option<u64>,
+) -> PyResult<Options> {
+    let dax = match dax {
+        "always" => Policy::Always,
+        "inode" => Policy::Inode { min_size },
+        "never" => Policy::Never,
+        other => return Err(unknown("dax", other, "'always', 'inode', 'never'")),
+    };
+    let owner = match owner {
+        "guest" => Owner::Guest,
+        "host" => Owner::Host,
+        other => return Err(unknown("owner", other, "'guest', 'host'")),
+    };
+    let cache = match cache {
+        "auto" => Cache::Auto,
+        "always" => Cache::Always,
+        "never" => Cache::Never,
+        other => return Err(unknown("cache", other, "'auto', 'always', 'never'")),
+    };
+    Ok(Options { readonly, dax, owner, cache, max_open, refresh_on_growth: false })
 }
 
 fn unknown(name: &str, value: &str, known: &str) -> PyErr {

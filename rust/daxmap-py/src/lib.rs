@@ -6,6 +6,11 @@
 mod backend;
 mod callbacks;
 mod convert;
+#[cfg(target_os = "linux")]
+mod device;
+#[cfg(not(target_os = "linux"))]
+#[path = "device_absent.rs"]
+mod device;
 mod dispatcher;
 mod error;
 mod exit;
@@ -32,6 +37,8 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use crate::backend::{HostWindowBackend, HvfBackend, HypervisorBackend, KvmBackend};
+    #[pymodule_export]
+    use crate::device::PyDevice;
     #[pymodule_export]
     use crate::dispatcher::Dispatcher;
     #[pymodule_export]

@@ -1,0 +1,18 @@
+//! What stands for the device where there is no Linux: making one says so.
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+/// A directory as a virtiofs device: on Linux only.
+#[pyclass(frozen, name = "_Device", module = "daxmap._core")]
+pub(crate) struct PyDevice;
+
+#[pymethods]
+impl PyDevice {
+    #[new]
+    #[pyo3(signature = (*_arguments, **_keywords))]
+    fn new(_arguments: &Bound<'_, PyTuple>, _keywords: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        Err(PyOSError::new_err((libc::ENOTSUP, "a vhost-user device needs Linux")))
+    }
+}
