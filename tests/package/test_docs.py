@@ -139,4 +139,4 @@ def test_tests_that_guard_the_promises_are_there() -> None:
     assert len(named) > 20
     for path, test in named:
         assert (PROJECT / path).exists(), path
-        assert not test or f"def {test}(" in (PROJECT / path).read_text(), (path, test)
+        assert not test or re.search(rf"\b(def|fn) {test}\(", (PROJECT / path).read_text()), (path, test)
