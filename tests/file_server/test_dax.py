@@ -284,3 +284,24 @@ def copied_up(rig: Rig) -> None:
     guest.map(nodeid, SLOT)
     assert rig.peek(mapper, SLOT, 4) == b"new ", "by a descriptor that was opened after the copying"
     mapper.reset()
+
+
+def test_file_that_the_guest_has_open_is_mapped_whatever_its_mode(directory: Path, mapper: DaxMapper) -> None:
+    """For a server that is not root's: the guest made the file, and then took all rights away."""
+    directory.chmod(0o777)
+    guest = Client(FileServer(directory, mapper=mapper))
+    guest.init()
+    user = 65_534 if os.geteuid() == 0 else os.geteuid()
+    os.seteuid(user)  # of all threads, that which makes files too
+    try:
+        entry, fh = guest.create(b"file")
+        guest.write(entry.nodeid, fh, b"content")
+        guest.setattr(entry.nodeid, mode=0)
+        guest.map(entry.nodeid, 0, writable=True)
+        assert shown(mapper, 0, 7) == b"content"
+        guest.unmap((0, SLOT))
+        guest.release(entry.nodeid, fh)
+        assert errno_of(guest.map, entry.nodeid, 0) == "EACCES"
+    finally:
+        if user != os.getuid():
+            os.seteuid(0)

@@ -137,7 +137,7 @@ pub(crate) fn share_options(
         "never" => Cache::Never,
         other => return Err(unknown("cache", other, "'auto', 'always', 'never'")),
     };
-    Ok(Options { readonly, dax, owner, cache, max_open, refresh_on_growth: false })
+    Ok(Options { readonly, dax, owner, cache, max_open })
 }
 
 fn unknown(name: &str, value: &str, known: &str) -> PyErr {

@@ -96,14 +96,8 @@ mod linux {
         let directory = std::env::temp_dir().join(format!("daxmap-metadata-{}", std::process::id()));
         std::fs::create_dir(&directory).unwrap();
         std::fs::write(directory.join(FILE), [7; 8192]).unwrap();
-        let options = Options {
-            readonly: false,
-            dax: Policy::Never,
-            owner: Owner::Host,
-            cache: Cache::Auto,
-            max_open: None,
-            refresh_on_growth: false,
-        };
+        let options =
+            Options { readonly: false, dax: Policy::Never, owner: Owner::Host, cache: Cache::Auto, max_open: None };
         let ours = FileServer::new(&directory, None, &options).unwrap();
         let config = Config { root_dir: directory.to_str().unwrap().to_owned(), xattr: true, ..Config::default() };
         let theirs = PassthroughFs::<()>::new(config).unwrap();

@@ -35,6 +35,4 @@ pub struct Options {
     pub cache: Cache,
     /// The most file descriptors that the server keeps; by default half of what the process may have.
     pub max_open: Option<u64>,
-    /// Has the mapper map a file again that has grown: for windows whose mappings end where the file did.
-    pub refresh_on_growth: bool,
 }

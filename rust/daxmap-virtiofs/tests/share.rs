@@ -17,14 +17,7 @@ fn request(opcode: u32, nodeid: u64, body: &[u8]) -> Vec<u8> {
 }
 
 fn options(readonly: bool) -> Options {
-    Options {
-        readonly,
-        dax: Policy::Always,
-        owner: Owner::Host,
-        cache: Cache::Auto,
-        max_open: None,
-        refresh_on_growth: false,
-    }
+    Options { readonly, dax: Policy::Always, owner: Owner::Host, cache: Cache::Auto, max_open: None }
 }
 
 #[test]

@@ -22,7 +22,6 @@ impl Share {
     pub(super) fn entry(&self, parent: u64, name: &CStr, file: &PathFd) -> io::Result<Entry> {
         let attributes = Attributes::of(file)?;
         let inode = self.nodes.tell(parent, name, file, &attributes);
-        self.told_size(inode, &attributes, file.as_raw_fd());
         Ok(Entry {
             inode,
             generation: 0,
@@ -34,16 +33,9 @@ impl Share {
     }
 
     pub(super) fn attributes(&self, nodeid: u64, fh: Option<u64>) -> io::Result<(stat64, Duration)> {
-        let attributes = if let Some(fh) = fh {
-            let handle = self.handles.get(nodeid, fh)?; // a removed file has one too
-            let attributes = Attributes::of(&handle.file)?;
-            self.told_size(nodeid, &attributes, handle.file.as_raw_fd());
-            attributes
-        } else {
-            let path = self.nodes.descriptor(nodeid)?;
-            let attributes = Attributes::of(&path)?;
-            self.told_size(nodeid, &attributes, path.as_raw_fd());
-            attributes
+        let attributes = match fh {
+            Some(fh) => Attributes::of(&self.handles.get(nodeid, fh)?.file)?, // a removed file has one too
+            None => Attributes::of(self.nodes.descriptor(nodeid)?)?,
         };
         Ok((attributes.into(), timeout(self.options.cache)))
     }

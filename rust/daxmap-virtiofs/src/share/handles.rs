@@ -1,6 +1,7 @@
 //! The files and directories that a guest has open.
 
 use rustix::fd::OwnedFd;
+use rustix::fs::{OFlags, fcntl_getfl};
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,6 +60,16 @@ impl Handles {
     pub(crate) fn get(&self, nodeid: u64, fh: u64) -> io::Result<Arc<Handle>> {
         let found = self.open().0.get(&fh).filter(|handle| handle.nodeid == nodeid).map(Arc::clone);
         found.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+    }
+
+    /// An open file of an inode that can be mapped, to be written too if so wanted.
+    pub(crate) fn one_of(&self, nodeid: u64, writable: bool) -> Option<Arc<Handle>> {
+        let open = self.open();
+        let mut of_inode = open.0.values().filter(|handle| handle.nodeid == nodeid);
+        let fits = |mode| if writable { mode == OFlags::RDWR } else { mode != OFlags::WRONLY };
+        of_inode
+            .find(|handle| fcntl_getfl(&handle.file).is_ok_and(|flags| fits(flags & OFlags::ACCMODE)))
+            .map(Arc::clone)
     }
 
     pub(crate) fn close(&self, nodeid: u64, fh: u64) -> io::Result<()> {

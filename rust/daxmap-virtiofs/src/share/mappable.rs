@@ -6,45 +6,44 @@ use super::{Share, errno};
 use crate::recent::Recent;
 use rustix::fd::{AsRawFd, OwnedFd, RawFd};
 use rustix::fs::OFlags;
-use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// The sizes with which files were mapped, by nodeid.
-#[derive(Debug, Default)]
-pub(super) struct Sizes(Mutex<HashMap<u64, u64>>);
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 impl Share {
     /// The descriptor to map a file by: that of the handle, if the guest names one, else one that is kept for the inode.
+    /// Where the server may not open the file any more, but the guest has it open, one of the guest's.
     ///
     /// # Errors
-    /// EROFS to write on a read-only share, EBADF for an unknown inode or handle, ENODEV for what is no regular file, else what open(2) says.
-    pub(crate) fn mappable(&self, nodeid: u64, fh: Option<u64>, writable: bool) -> io::Result<OwnedOrKept> {
+    /// EROFS to write on a read-only share, EBADF for an unknown inode or handle, ENODEV for what is no regular file, else
+    /// what open(2) says.
+    pub(crate) fn mappable(&self, nodeid: u64, fh: Option<u64>, writable: bool) -> io::Result<Mappable> {
         if writable {
             self.check_writable()?; // the mapper may allow more than the share
         }
         if let Some(fh) = fh {
-            return Ok(OwnedOrKept::Handle(self.handles.get(nodeid, fh)?));
+            return Ok(Mappable::Handle(self.handles.get(nodeid, fh)?));
         }
         if let Some(kept) = self.mapped().get((nodeid, writable)) {
-            return Ok(OwnedOrKept::Kept(kept));
+            return Ok(Mappable::Kept(kept));
         }
         let (path, kind) = self.nodes.found(nodeid)?;
         if kind != libc::S_IFREG {
             return Err(errno(libc::ENODEV));
         }
-        let file = if writable {
-            self.open_for_writing(nodeid, &path, OFlags::RDWR)?
+        let opened = if writable {
+            self.open_for_writing(nodeid, &path, OFlags::RDWR)
         } else {
-            self.open_for_reading(&path, OFlags::RDONLY)?
+            self.open_for_reading(&path, OFlags::RDONLY)
         };
-        if self.options.refresh_on_growth {
-            let size = Attributes::of(&file)?.size();
-            self.sizes.0.lock().unwrap_or_else(PoisonError::into_inner).entry(nodeid).or_insert(size);
-        }
-        let file = Arc::new(file);
+        let file = match opened {
+            Ok(file) => Arc::new(file),
+            Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
+                return self.handles.one_of(nodeid, writable).map(Mappable::Handle).ok_or(error);
+            }
+            Err(error) => return Err(error),
+        };
         self.mapped().put((nodeid, writable), Arc::clone(&file));
-        Ok(OwnedOrKept::Kept(file))
+        Ok(Mappable::Kept(file))
     }
 
     fn mapped(&self) -> MutexGuard<'_, Recent<(u64, bool), Arc<OwnedFd>>> {
@@ -56,12 +55,10 @@ impl Share {
         let mut mapped = self.mapped();
         mapped.remove(&(nodeid, false));
         mapped.remove(&(nodeid, true));
-        self.sizes.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&nodeid);
     }
 
     pub(super) fn forget_mapped(&self) {
         self.mapped().clear();
-        self.sizes.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// On overlayfs the first open for writing copies a file up: what was opened before shows the lower file for ever, and
@@ -78,21 +75,6 @@ impl Share {
         }
     }
 
-    /// Notes the size that a guest is told of. If the file was smaller when it was mapped, and its mappings end there, they
-    /// are made anew: the guest goes on to read what it has been told of through them.
-    pub(super) fn told_size(&self, nodeid: u64, attributes: &Attributes, file: RawFd) {
-        if !self.options.refresh_on_growth {
-            return;
-        }
-        let mut sizes = self.sizes.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(size) = sizes.get_mut(&nodeid) else { return };
-        let before = std::mem::replace(size, attributes.size());
-        drop(sizes);
-        if before != attributes.size() {
-            self.map_anew(file);
-        }
-    }
-
     fn map_anew(&self, file: RawFd) {
         let Some(mapper) = &self.mapper else { return };
         // To open a file for writing may change it: overlayfs copies it.
@@ -106,12 +88,12 @@ impl Share {
 
 /// A descriptor that stays open as long as this is there.
 #[derive(Debug)]
-pub(crate) enum OwnedOrKept {
+pub(crate) enum Mappable {
     Kept(Arc<OwnedFd>),
     Handle(Arc<super::handles::Handle>),
 }
 
-impl AsRawFd for OwnedOrKept {
+impl AsRawFd for Mappable {
     fn as_raw_fd(&self) -> i32 {
         match self {
             Self::Kept(file) => file.as_raw_fd(),

@@ -49,8 +49,6 @@ pub(crate) struct Share {
     proc: ProcSelfFd,
     /// Descriptors of files that are mapped, by inode and whether they are writable.
     mapped: Mutex<Recent<(u64, bool), Arc<OwnedFd>>>,
-    /// The sizes with which files were mapped, if their mappings end where they did.
-    sizes: mappable::Sizes,
     on_overlayfs: bool,
 }
 
@@ -80,7 +78,6 @@ impl Share {
             creator,
             proc,
             mapped: Mutex::new(Recent::new(part(4))),
-            sizes: mappable::Sizes::default(),
             on_overlayfs,
         })
     }

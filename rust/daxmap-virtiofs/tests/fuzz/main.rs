@@ -50,14 +50,7 @@ impl Served {
         let options = MapperOptions { readonly, ..MapperOptions::default() };
         let mapper = Mapper::new(GuestAddress(0), WINDOW, options, |range| window.attach(range)).unwrap();
         let mapper = Arc::new(mapper);
-        let options = Options {
-            readonly,
-            dax: Policy::Always,
-            owner,
-            cache: Cache::Auto,
-            max_open: Some(MOST_OPEN),
-            refresh_on_growth: false,
-        };
+        let options = Options { readonly, dax: Policy::Always, owner, cache: Cache::Auto, max_open: Some(MOST_OPEN) };
         let server = FileServer::new(&tree.share(), Some(Arc::clone(&mapper)), &options).unwrap();
         Self { server, mapper, window }
     }

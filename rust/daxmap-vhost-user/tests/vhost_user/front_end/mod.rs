@@ -40,7 +40,7 @@ pub(crate) struct Share {
 }
 
 pub(crate) fn options(readonly: bool, dax: Policy) -> Options {
-    Options { readonly, dax, owner: Owner::Host, cache: Cache::Auto, max_open: None, refresh_on_growth: false }
+    Options { readonly, dax, owner: Owner::Host, cache: Cache::Auto, max_open: None }
 }
 
 /// A directory of this process's own.
