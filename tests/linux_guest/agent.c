@@ -133,8 +133,8 @@ struct race {
     volatile uint64_t looks[8];
 };
 
-// Reads the first word of a page until it is told to stop. Its exit status is 1 if the word was zero once it had been
-// seen. Zeros before that are another matter: an emulated CPU may hear late of a mapping that is just being made.
+// Reads the first word of a page until it is told to stop. Its exit status is 1 if the word was zero after it had been
+// seen, 3 if it was zero at first.
 static void look(const char *path, struct race *race, int self)
 {
     signal(SIGBUS, SIG_DFL);
@@ -143,14 +143,15 @@ static void look(const char *path, struct race *race, int self)
     const volatile uint64_t *page = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, file, 0);
     if (page == MAP_FAILED)
         _exit(2);
-    int seen = 0, lost = 0;
+    int seen = 0, lost = 0, late = 0;
     while (!race->stop) {
         uint64_t word = *page;
         seen |= word != 0;
         lost |= seen && word == 0;
+        late |= !seen;
         race->looks[self]++;
     }
-    _exit(lost || !seen);
+    _exit(lost ? 1 : late ? 3 : 0);
 }
 
 static int is_alive(pid_t child)

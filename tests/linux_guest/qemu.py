@@ -54,8 +54,8 @@ def machine(kernel: Kernel, initramfs: str, sockets: Sequence[str], append: str)
     vhost-user-fs-pci has no window in QEMU 11. The device for tests has one, and is given virtiofs' number (26), its
     two queues and the 40 bytes of its configuration here.
     """
-    # A 64-bit kernel does not boot under every /dev/kvm. An emulator with a thread a processor now and then hangs in
-    # a kernel that changes its own code: one thread runs both processors, by turns.
+    # A 64-bit kernel does not boot under every /dev/kvm. And an emulator with a thread a processor hung now and then
+    # at boot: one thread runs both processors, by turns.
     accelerator = os.environ.get("ACCEL", "tcg,thread=single")
     arguments = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     arguments += ["-run-with", "exit-with-parent=on", "-machine", "q35,memory-backend=ram"]

@@ -36,9 +36,23 @@ def same_tree(rig: Rig, name: str) -> None:
     again = rig.guest.shell(f"cd {rig.always.path(name)}; md5sum {wrong[0].split()[1]}" if wrong else "true")
     names = [line.split()[1] for line in wrong[:5]]
     later = "right" if wrong and again == wrong[0] else "wrong"
+    zeros = [line for line in found if line not in expected and _is_of_zeros(rig.always.host / name, line)]
     raise AssertionError(
-        f"of {len(expected)} files {len(found)} are found, {len(wrong)} wrong: {names}; the first is {later} now"
+        f"of {len(expected)} files {len(found)} are found, {len(wrong)} wrong, {len(zeros)} of them zeros: {names}; "
+        f"the first is {later} now"
     )
+
+
+def _is_of_zeros(folder: Path, line: str) -> bool:
+    found, name = line.split()
+    return found == hashlib.md5(bytes((folder / name).stat().st_size)).hexdigest()  # noqa: S324
+
+
+def make_files(rig: Rig, name: str, count: int) -> None:
+    """A tree on the host, of files of up to 64 KiB."""
+    for number in range(count):
+        (rig.always.host / name / str(number % 7)).mkdir(parents=True, exist_ok=True)
+        rig.always.fill(f"{name}/{number % 7}/{number}", number * 7919 % 65536)
 
 
 @checks
@@ -75,8 +89,9 @@ def a_tree_out_of_an_archive(rig: Rig) -> None:
 
 @checks
 def a_copy_of_a_tree(rig: Rig) -> None:
-    rig.guest.shell(f"cd {rig.always.mount_point}; cp -a tree copy-of-tree")
-    wrong = set(sums(rig.always.host / "copy-of-tree")) ^ set(sums(rig.always.host / "tree"))
+    make_files(rig, "tree-to-copy", 100)
+    rig.guest.shell(f"cd {rig.always.mount_point}; cp -a tree-to-copy copy-of-tree")
+    wrong = set(sums(rig.always.host / "copy-of-tree")) ^ set(sums(rig.always.host / "tree-to-copy"))
     assert not wrong, f"not the same in tree and copy: {sorted(wrong)[:4]}"
     rig.guest.shell(f"cd {rig.always.mount_point}; rm -r copy-of-tree")
     assert not (rig.always.host / "copy-of-tree").exists(), "the host still has it"
@@ -85,9 +100,11 @@ def a_copy_of_a_tree(rig: Rig) -> None:
 @checks
 def a_second_mount(rig: Rig) -> None:
     share, guest = rig.always, rig.guest
+    make_files(rig, "mounted-again", 50)
+    same_tree(rig, "mounted-again")
     guest.unmount(share.mount_point)
     same(share.count("live_mappings"), 0, "live mappings after umount")
     guest.mount(share.server.tag, share.mount_point, share.options)
     before = share.count("setup_count")
-    same_tree(rig, "tree")
+    same_tree(rig, "mounted-again")
     assert share.count("setup_count") > before, "nothing is mapped after a second mount"
