@@ -2,10 +2,7 @@
 
 import ctypes
 import os
-import shutil
 import struct
-import subprocess
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -14,13 +11,12 @@ import pytest
 
 from benches.bench_dispatcher import pairs_of, requests
 from benches.bench_pair import GAP
-from benches.compare import Compare, Times
+from benches.compare import Compare
+from benches.rust_program import rounds_of
 from benches.windows import LIVE, Windows, every_other
 from daxmap import FileServer
 from daxmap.fuse import FUSE_INIT, InitIn, request
 
-ROOT = Path(__file__).parents[1]
-COMMAND = ("bench", "--quiet", "--locked", "--package", "daxmap-virtiofs", "--bench", "metadata")
 METADATA = ["LOOKUP", "GETATTR", "OPEN and RELEASE", "READ of 4 KiB"]
 FUSE_LOOKUP, FUSE_OPEN, FUSE_READ = 1, 14, 15
 MIB = 1 << 20
@@ -85,20 +81,7 @@ def test_read(compare: Compare, directory: Path) -> None:
         )
 
 
-def run() -> dict[str, Times]:
-    """The rounds of the Rust program, by what was measured."""
-    cargo = shutil.which("cargo")
-    if cargo is None:
-        pytest.skip("no cargo: the server can't be measured beside the crate")
-    done = subprocess.run([cargo, *COMMAND], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
-    rounds = defaultdict(list)
-    for line in done.stdout.splitlines():
-        what, contender, floor = line.split("\t")
-        rounds[what].append((float(contender) / 1e9, float(floor) / 1e9))
-    return rounds
-
-
 def test_metadata(compare: Compare) -> None:
-    rounds = compare.once(run)
+    rounds = compare.once(lambda: rounds_of("daxmap-virtiofs", "metadata"))
     for what in METADATA:
         compare.record(f"file server in Rust: {what}", rounds[what], against="fuse-backend-rs alone", bar=1.3)

@@ -7,7 +7,7 @@ import pytest
 
 from support.children import run_in_child
 from support.host import PAGE
-from support.mounts import mount, skip_without_mounts, unshare_mounts
+from support.mounts import mount_overlay, skip_without_mounts, unshare_mounts
 from support.rig import Rig
 
 
@@ -24,13 +24,7 @@ def rig_name(request: pytest.FixtureRequest) -> str:
 
 def copied_up(rig: Rig) -> None:
     unshare_mounts()
-    (base := rig.file().path.parent / "overlay").mkdir()
-    mount("tmpfs", base)
-    lower, upper, work, merged = (base / name for name in ("lower", "upper", "work", "merged"))
-    for directory in (lower, upper, work, merged):
-        directory.mkdir()
-    (lower / "file").write_bytes(b"old " * (PAGE // 4))
-    mount("overlay", merged, f"lowerdir={lower},upperdir={upper},workdir={work}")
+    merged = mount_overlay(rig.file().path.parent / "overlay", {"file": b"old " * (PAGE // 4)})
     reader = os.open(merged / "file", os.O_RDONLY)
     subject = rig.open()
     mapper = subject.mapper

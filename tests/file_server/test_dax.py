@@ -13,7 +13,7 @@ from daxmap.fuse import FUSE_ATTR_DAX, FUSE_HAS_INODE_DAX, FUSE_INIT_EXT, FUSE_M
 from support.children import run_in_child
 from support.fuse_client import ROOT, SLOT, Client, Op, errno_of
 from support.host import PAGE, descriptors
-from support.mounts import mount, skip_without_mounts, unshare_mounts
+from support.mounts import mount_overlay, skip_without_mounts, unshare_mounts
 from support.rig import Rig
 
 
@@ -263,13 +263,7 @@ def test_file_that_is_copied_up_is_mapped_anew(tmp_path: Path) -> None:
 def copied_up(rig: Rig) -> None:
     """On overlayfs, the guest maps a file, writes it through another way, and sees what it wrote."""
     unshare_mounts()
-    (base := rig.file().path.parent / "overlay").mkdir()
-    mount("tmpfs", base)
-    lower, upper, work, merged = (base / name for name in ("lower", "upper", "work", "merged"))
-    for directory in (lower, upper, work, merged):
-        directory.mkdir()
-    (lower / "file").write_bytes(b"old " * (PAGE // 4))
-    mount("overlay", merged, f"lowerdir={lower},upperdir={upper},workdir={work}")
+    merged = mount_overlay(rig.file().path.parent / "overlay", {"file": b"old " * (PAGE // 4)})
     mapper = rig.open(4 * SLOT).mapper
     guest = Client(FileServer(merged, mapper=mapper))
     guest.init()

@@ -4,6 +4,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,19 @@ def unshare_mounts() -> None:
 def mount(kind: str, directory: Path, options: str = "") -> None:
     """Mount a file system of a kind, after `unshare_mounts`."""
     _check(LIBC.mount(b"daxmap-test", bytes(directory), kind.encode(), 0, options.encode()), f"mount of {kind}")
+
+
+def mount_overlay(base: Path, files: Mapping[str, bytes]) -> Path:
+    """Mount an overlayfs with these files in its lower layer. `base` is made, and has all its parts."""
+    base.mkdir()
+    mount("tmpfs", base)
+    lower, upper, work, merged = (base / name for name in ("lower", "upper", "work", "merged"))
+    for directory in (lower, upper, work, merged):
+        directory.mkdir()
+    for name, content in files.items():
+        (lower / name).write_bytes(content)
+    mount("overlay", merged, f"lowerdir={lower},upperdir={upper},workdir={work}")
+    return merged
 
 
 def _check(result: int, what: str) -> None:
