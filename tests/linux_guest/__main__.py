@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from linux_guest.bench import run_bench
 from linux_guest.cache import run_folder
 from linux_guest.debian import Apt
 from linux_guest.initramfs import build_agent, get_busybox
@@ -22,7 +23,7 @@ CACHE = Path(__file__).parents[2] / "target" / "linux-guest"
 
 
 def main(arguments: list[str]) -> int:
-    """`shell [OPTIONS]` is for a person; other words choose the checks whose names have one of them."""
+    """`shell [OPTIONS]` is for a person, `bench` measures; other words choose checks by their names."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))  # so that what was started is ended
     with run_folder(CACHE) as folder:
@@ -31,6 +32,8 @@ def main(arguments: list[str]) -> int:
         except SkippedError as reason:
             print(f"SKIPPED: {reason}", flush=True)
             return 1 if os.environ.get("LINUX_GUEST") == "require" else 0
+        if arguments == ["bench"]:
+            return run_bench(systems[-1], Apt(CACHE / "apt"), CACHE, folder / "bench")
         if arguments[:1] == ["shell"]:
             return run_shell(systems[-1], folder / "shell", arguments[1:])
         return check_all(systems, folder, arguments)

@@ -4,6 +4,7 @@
 //   load ADDRESS LENGTH          bytes of memory                               -> = hexadecimal digits
 //   store ADDRESS DIGITS         the same, the other way                       -> = 0
 //   crc ADDRESS PAGES STRIDE N   CRC-32 of N pages, each STRIDE pages further  -> = sum
+//   touch ADDRESS PAGES STRIDE N the same pages, a byte of each                -> = nanoseconds
 //   upgrade READERS PATH         a first store into a page that others read    -> = 0, or what a reader met
 //   shell SCRIPT                 busybox's shell                               -> = exit status, output in hexadecimal digits
 //
@@ -24,6 +25,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CALLS(each) \
@@ -71,6 +73,21 @@ static uint32_t crc(const volatile uint8_t *memory, uint64_t pages, uint64_t str
             sum = crc_table[(sum ^ page[i]) & 0xFF] ^ sum >> 8;
     }
     return ~sum;
+}
+
+static uint64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static uint64_t touch(const volatile uint8_t *memory, uint64_t pages, uint64_t stride, uint64_t visits)
+{
+    uint64_t start = now();
+    for (uint64_t visit = 0; visit < visits; visit++)
+        (void)memory[visit * stride % pages * PAGE];
+    return now() - start;
 }
 
 static void answer_hex(const volatile uint8_t *bytes, size_t length)
@@ -259,6 +276,10 @@ static void do_line(char *line)
         const volatile uint8_t *memory = (uint8_t *)number();
         uint64_t pages = number(), stride = number(), visits = number();
         fprintf(host, "= %u\n", crc(memory, pages, stride, visits));
+    } else if (strcmp(command, "touch") == 0) {
+        const volatile uint8_t *memory = (uint8_t *)number();
+        uint64_t pages = number(), stride = number(), visits = number();
+        fprintf(host, "= %llu\n", (unsigned long long)touch(memory, pages, stride, visits));
     } else {
         fprintf(host, "! %d\n", EINVAL);
     }

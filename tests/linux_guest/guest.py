@@ -117,6 +117,10 @@ class Guest:
         """The CRC-32 of so many of these pages, one after the other, as the function `visits` says."""
         return int(self.command(f"crc {address:#x} {pages} {stride} {count}"))
 
+    def touch(self, address: int, pages: int, stride: int, count: int) -> float:
+        """Seconds that it takes to load a byte of each of so many of these pages, in the order of `visits`."""
+        return int(self.command(f"touch {address:#x} {pages} {stride} {count}")) / 1e9
+
     def msync(self, address: int, length: int) -> None:
         self.call("msync", address, length, MS_SYNC)
 

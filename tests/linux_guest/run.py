@@ -21,8 +21,8 @@ from linux_guest.server import Server
 BOOT_LIMIT = 90
 OFF_LIMIT = 30
 _INITRAMFS = "initramfs"
-_CONSOLE = ("-serial", "file:console.log")
-_AGENT = ("-chardev", "stdio,id=agent,signal=off", "-serial", "chardev:agent")
+CONSOLE = ("-serial", "file:console.log")
+AGENT = ("-chardev", "stdio,id=agent,signal=off", "-serial", "chardev:agent")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def run_checks(system: System, folder: Path, report: Report) -> None:
         always = _serve(stack, folder, "always", 16 * MIB, "dax")
         inode = _serve(stack, folder, "inode", 64 * MIB, "dax=inode")
         command = _command(system, folder, [always, inode], "quiet")
-        qemu = Process("qemu", [*command, *_CONSOLE, *_AGENT], folder, system.qemu.environment)
+        qemu = Process("qemu", [*command, *CONSOLE, *AGENT], folder, system.qemu.environment)
         stack.enter_context(qemu)
         rig = Rig(Guest(qemu), always, inode)
         report.run("boot", partial(_boot, rig), needed=True)
