@@ -34,5 +34,6 @@ def test_files_it_names_are_there() -> None:
 
 
 def test_make_targets_it_names_are_there() -> None:
-    targets = re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE)
+    rules = "".join(file.read_text() for file in (PROJECT / "Makefile", *PROJECT.glob("*.mk")))
+    targets = re.findall(r"^([a-z-]+):", rules, flags=re.MULTILINE)
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXT, flags=re.MULTILINE)) <= set(targets)
