@@ -108,7 +108,8 @@ impl VhostUserBackend for FrontEnd {
     fn protocol_features(&self) -> VhostUserProtocolFeatures {
         use VhostUserProtocolFeatures as Feature;
         let always = Feature::MQ | Feature::REPLY_ACK | Feature::CONFIG | Feature::CONFIGURE_MEM_SLOTS;
-        let window = Feature::BACKEND_REQ | Feature::BACKEND_SEND_FD | Feature::SHMEM;
+        // SHARED_OBJECT for a call that is answered when those before are done.
+        let window = Feature::BACKEND_REQ | Feature::BACKEND_SEND_FD | Feature::SHMEM | Feature::SHARED_OBJECT;
         if self.device.window().is_some() { always | window } else { always }
     }
 

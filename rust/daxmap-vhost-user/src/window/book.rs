@@ -8,7 +8,7 @@ use daxmap_core::{Errno, FileId, Pin, Refusal, Span, Warnings, page_size};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How often a file may turn out shorter than it has just been.
@@ -23,7 +23,7 @@ pub(crate) struct Window {
     book: Mutex<Book>,
     /// A guest can bring these about at any rate.
     warnings: Warnings,
-    /// How many pieces are copies, so that a request which concerns none takes no lock.
+    /// How many pieces are copies, or may become one just now, so that a request which concerns none takes no lock.
     copies: AtomicUsize,
 }
 
@@ -71,6 +71,14 @@ impl Window {
     pub(super) fn show(&self, new: Shown, inode: Option<u64>) -> Result<(), Refusal> {
         let abilities = self.abilities()?;
         let mut book = self.book();
+        // Before the file is looked at: whoever changes it meanwhile is to wait, and to find the copy.
+        self.copies.fetch_add(1, SeqCst);
+        let result = self.show_in(&mut book, new, inode, &abilities);
+        self.count(&book);
+        result
+    }
+
+    fn show_in(&self, book: &mut Book, new: Shown, inode: Option<u64>, abilities: &Abilities) -> Result<(), Refusal> {
         book.make_room(new.span)?;
         if let Some(inode) = inode {
             book.inodes.insert(inode, new.source.key().0);
@@ -78,22 +86,20 @@ impl Window {
         let mut result = Err(Errno(libc::EIO).into());
         for _ in 0..TRIES {
             let size = size(&new.source)?;
-            let planned = new.plan(size, self.page, &abilities);
+            let planned = new.plan(size, self.page, abilities);
             let pieces = book.pieces().saturating_add(planned.len()) as u64;
             if let Some(slots) = abilities.slots.filter(|slots| pieces > *slots) {
                 let text = format!("{pieces} mappings are more than the {slots} that the front end has slots for");
                 return Err(Refusal::new(Errno(libc::ENOSPC), text));
             }
-            match self.give(&new, planned, &abilities) {
+            match self.give(&new, planned, abilities) {
                 Ok(pieces) => {
                     book.put(Shown { pieces, ..new });
-                    self.count(&book);
                     return Ok(());
                 }
                 Err((refusal, left)) => {
                     if !left.is_empty() {
                         book.put(Shown { pieces: left, ..new });
-                        self.count(&book);
                         return Err(refusal.in_doubt());
                     }
                     result = Err(refusal);
@@ -224,7 +230,7 @@ impl Window {
     }
 
     fn each_copy(&self, which: Files, mut call: impl FnMut(&Shown, &mut Piece)) {
-        if self.copies.load(Relaxed) == 0 {
+        if self.copies.load(SeqCst) == 0 {
             return;
         }
         let mut book = self.book();
@@ -267,7 +273,7 @@ impl Window {
     }
 
     fn count(&self, book: &Book) {
-        self.copies.store(book.shown.values().map(Shown::copies).sum(), Relaxed);
+        self.copies.store(book.shown.values().map(Shown::copies).sum(), SeqCst);
     }
 }
 
@@ -313,4 +319,57 @@ fn size(source: &Pin) -> Result<u64, Refusal> {
 
 fn errno(error: &io::Error) -> Refusal {
     Refusal::from(Errno(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use daxmap_core::{FileOffset, Pins, Placement, WindowOffset};
+    use rustix::fs::{MemfdFlags, fstat, memfd_create};
+    use std::fs::File;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::FileExt;
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+    use std::time::Duration;
+    use vhost::vhost_user::{Backend, message::VhostUserMMap};
+    use vmm_sys_util::sock_ctrl_msg::ScmSocket;
+
+    #[test]
+    fn a_write_beside_a_map_is_in_the_copy_when_both_are_done() {
+        let (mut front_end, ours) = UnixStream::pair().unwrap();
+        let (channel, backend) = (Channel::default(), Backend::from_stream(ours));
+        backend.set_reply_ack_flag(true);
+        backend.set_shmem_flag(true);
+        channel.open(backend);
+        channel.found(Ok(Abilities { past_end: false, replaces: false, read_only: false, slots: None }));
+        let window = Window::new(channel, 1 << 21).unwrap();
+        let file = File::from(memfd_create("file", MemfdFlags::CLOEXEC).unwrap());
+        file.write_all_at(b"old", 0).unwrap();
+        let stat = fstat(&file).unwrap();
+        let span = Span::new(WindowOffset(0), 4096).unwrap();
+        let file_id = FileId { dev: stat.st_dev, ino: stat.st_ino };
+        let fd = file.as_raw_fd();
+        let placement =
+            Placement { span, fd, file: file_id, file_offset: FileOffset(0), writable: true, prefault: false };
+        let source = Pins::default().pin(&placement).unwrap();
+        let shown = Shown { span, source, file_offset: 0, writable: true, pieces: Vec::new() };
+        thread::scope(|scope| {
+            let maps = scope.spawn(|| window.show(shown, Some(7)).unwrap());
+            let mut call = [0; 12 + size_of::<VhostUserMMap>()];
+            let (length, _file) = front_end.recv_with_fd(&mut call).unwrap();
+            assert_eq!((length, call[0]), (call.len(), 9), "SHMEM_MAP");
+            file.write_all_at(b"newer", 0).unwrap(); // the copy is made, and not yet shown
+            let writes = scope.spawn(|| window.refresh_copies(Files::Inode(7)));
+            thread::sleep(Duration::from_millis(50));
+            let reply = [9_u32, 1 | 1 << 2, 8, 0, 0].map(u32::to_ne_bytes).concat();
+            front_end.write_all(&reply).unwrap();
+            maps.join().unwrap();
+            writes.join().unwrap();
+        });
+        let mut bytes = [0; 5];
+        rustix::io::pread(&window.memory, &mut bytes[..], 0).unwrap();
+        assert_eq!(&bytes, b"newer");
+    }
 }

@@ -6,8 +6,9 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use vhost::vhost_user::message::{VhostUserMMap, VhostUserMMapFlags};
+use vhost::vhost_user::message::{VhostUserMMap, VhostUserMMapFlags, VhostUserSharedMsg};
 use vhost::vhost_user::{Backend, Error, VhostUserFrontendReqHandler};
+use vm_memory::ByteValued;
 
 /// A range of the window, and what it is to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +90,11 @@ impl Channel {
 
     pub(crate) fn map(&self, range: &Range, file: impl AsFd) -> Result<(), Failed> {
         let message = message(range);
-        self.call(|backend| backend.shmem_map(&message, &file.as_fd().as_raw_fd()))
+        self.call(|backend| {
+            let answer = backend.shmem_map(&message, &file.as_fd().as_raw_fd())?;
+            wait_until_done(backend)?;
+            Ok(answer)
+        })
     }
 
     pub(crate) fn unmap(&self, window_offset: u64, length: u64) -> Result<(), Failed> {
@@ -105,7 +110,7 @@ impl Channel {
             call(&backend)
         };
         let Err(error) = answer else { return Ok(()) };
-        if error.get_ref().is_some_and(|inner| matches!(inner.downcast_ref(), Some(Error::FrontendInternalError))) {
+        if matches!(of_protocol(&error), Some(Error::FrontendInternalError)) {
             return Err(Failed::Refused);
         }
         // No answer, or half of one: nothing that comes later can be told from it.
@@ -114,6 +119,28 @@ impl Channel {
         state.backend = None;
         Err(Failed::Gone)
     }
+}
+
+/// The UUID of an object that nobody has.
+const NO_OBJECT: u128 = 0x8c17_5a0e_93d4_4b62_a1f5_d0c6_7e2b_3948;
+
+/// Waits until the front end has done what it has answered.
+///
+/// QEMU answers `SHMEM_MAP` first, and changes the guest's memory then, since that takes answers of ours. A guest that hears
+/// of its mapping between the two finds zeros. But QEMU does one call after the other: so we make one that it refuses without
+/// a word on its stderr. Where no such call may be made (protocol feature `SHARED_OBJECT`), the answer is all there is.
+fn wait_until_done(backend: &Backend) -> io::Result<()> {
+    let mut object = VhostUserSharedMsg::default();
+    object.as_mut_slice().copy_from_slice(&NO_OBJECT.to_be_bytes());
+    match backend.shared_object_remove(&object) {
+        Err(error) if !matches!(of_protocol(&error), None | Some(Error::FrontendInternalError)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The error of a call that was made: none if it may not be made.
+fn of_protocol(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn message(range: &Range) -> VhostUserMMap {

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 use vhost::VhostUserMemoryRegionInfo;
 use vhost::vhost_user::message::VhostUserMMap;
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
@@ -25,12 +26,16 @@ pub(crate) struct Manner {
     pub(crate) acks: bool,
     /// Tells the device of each mapping, as of a region of the guest's memory.
     pub(crate) tells: bool,
+    /// Shows what it has been told to so long after the answer.
+    pub(crate) late: Option<Duration>,
 }
 
 /// As QEMU 11.1.
-pub(crate) const QEMU: Manner = Manner { past_end: false, replaces: false, read_only: false, acks: true, tells: true };
+pub(crate) const QEMU: Manner =
+    Manner { past_end: false, replaces: false, read_only: false, acks: true, tells: true, late: Some(Duration::ZERO) };
 /// As one that calls `mmap(MAP_FIXED)`, and nothing else.
-pub(crate) const PLAIN: Manner = Manner { past_end: true, replaces: true, read_only: true, acks: true, tells: false };
+pub(crate) const PLAIN: Manner =
+    Manner { past_end: true, replaces: true, read_only: true, acks: true, tells: false, late: None };
 
 #[derive(Debug)]
 struct Shown {
@@ -168,7 +173,8 @@ impl Screen {
             && range.file.write_all_at(bytes, range.file_offset + inside).is_ok()
     }
 
-    fn map(&self, request: &VhostUserMMap, file: File) -> io::Result<()> {
+    /// What it is to show, if it does.
+    fn take(&self, request: &VhostUserMMap, file: File) -> io::Result<Shown> {
         let VhostUserMMap { fd_offset, shm_offset, len, flags, .. } = *request;
         let mut refusals = self.refusals.lock().unwrap();
         if refusals.maps || refusals.maps_after == Some(0) {
@@ -179,22 +185,25 @@ impl Screen {
         let opened = rustix::fs::fcntl_getfl(&file)?;
         let may_write = opened.contains(OFlags::RDWR);
         let fits = fd_offset + len <= file.metadata()?.len();
-        let mut shown = self.shown.lock().unwrap();
+        let shown = self.shown.lock().unwrap();
         let overlaps = shown.iter().any(|(start, old)| shm_offset < start + old.length && *start < shm_offset + len);
         let taken = may_write || (self.manner.read_only && !writable);
         let allowed = (fits || self.manner.past_end) && (!overlaps || self.manner.replaces) && taken;
         if shm_offset + len > self.size || !allowed {
             return Err(refused());
         }
-        // A model that replaces whole mappings is all that the tests need.
-        shown.retain(|start, old| shm_offset >= start + old.length || *start >= shm_offset + len);
         let writable = writable || !self.manner.read_only;
-        let new = Shown { length: len, file, file_offset: fd_offset, writable };
+        Ok(Shown { length: len, file, file_offset: fd_offset, writable })
+    }
+
+    fn map(&self, shm_offset: u64, new: Shown) {
+        let mut shown = self.shown.lock().unwrap();
+        // A model that replaces whole mappings is all that the tests need.
+        shown.retain(|start, old| shm_offset >= start + old.length || *start >= shm_offset + new.length);
         if let Some(device) = &mut *self.device.lock().unwrap() {
             device.add_mem_region(&region(shm_offset, &new)).unwrap();
         }
         shown.insert(shm_offset, new);
-        Ok(())
     }
 
     fn unmap(&self, request: &VhostUserMMap) -> io::Result<()> {
@@ -221,6 +230,8 @@ impl Screen {
 /// `VHOST_USER_BACKEND_SHMEM_MAP` and `_UNMAP`, and the flags of a header.
 const MAP: u32 = 9;
 const UNMAP: u32 = 10;
+/// `VHOST_USER_BACKEND_SHARED_OBJECT_REMOVE`.
+const REMOVE_OBJECT: u32 = 7;
 const VERSION_REPLY: u32 = 1 | 1 << 2;
 const NEED_REPLY: u32 = 1 << 3;
 
@@ -231,21 +242,35 @@ impl Screen {
         let word = |bytes: &[u8], at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
         while let Ok((12, file)) = channel.recv_with_fd(&mut header) {
             let mut body = VhostUserMMap::default();
-            assert_eq!(word(&header, 8) as usize, size_of::<VhostUserMMap>());
-            if channel.read_exact(body.as_mut_slice()).is_err() {
+            let length = if word(&header, 0) == REMOVE_OBJECT { 16 } else { size_of::<VhostUserMMap>() };
+            assert_eq!(word(&header, 8) as usize, length);
+            if channel.read_exact(&mut body.as_mut_slice()[..length]).is_err() {
                 return;
             }
             self.wait_if_held();
-            let (name, done) = match word(&header, 0) {
-                MAP => ("map", self.map(&body, file.unwrap())),
-                UNMAP => ("unmap", self.unmap(&body)),
+            let mut new = None;
+            let done = match word(&header, 0) {
+                MAP => self.take(&body, file.unwrap()).map(|shown| new = Some(shown)),
+                UNMAP => self.unmap(&body),
+                REMOVE_OBJECT => Err(refused()),
                 other => panic!("request {other}"),
             };
-            self.note(name, &body, &done);
+            match word(&header, 0) {
+                MAP => self.note("map", &body, &done),
+                UNMAP => self.note("unmap", &body, &done),
+                _ => {}
+            }
+            if let Some(shown) = new.take_if(|_| self.manner.late.is_none()) {
+                self.map(body.shm_offset, shown);
+            }
             if word(&header, 4) & NEED_REPLY != 0 {
                 let code = done.map_or_else(|error| u64::from(error.raw_os_error().unwrap().unsigned_abs()), |()| 0);
                 let head = [word(&header, 0), VERSION_REPLY, 8].map(u32::to_ne_bytes).concat();
                 let _ = channel.write_all(&[head, code.to_ne_bytes().to_vec()].concat()); // it may be gone
+            }
+            if let (Some(shown), Some(late)) = (new, self.manner.late) {
+                std::thread::sleep(late);
+                self.map(body.shm_offset, shown);
             }
         }
     }
