@@ -332,7 +332,6 @@ mod tests {
     use std::os::unix::fs::FileExt;
     use std::os::unix::net::UnixStream;
     use std::thread;
-    use std::time::Duration;
     use vhost::vhost_user::{Backend, message::VhostUserMMap};
     use vmm_sys_util::sock_ctrl_msg::ScmSocket;
 
@@ -362,7 +361,9 @@ mod tests {
             assert_eq!((length, call[0]), (call.len(), 9), "SHMEM_MAP");
             file.write_all_at(b"newer", 0).unwrap(); // the copy is made, and not yet shown
             let writes = scope.spawn(|| window.refresh_copies(Files::Inode(7)));
-            thread::sleep(Duration::from_millis(50));
+            for _ in 0..10_000 {
+                thread::yield_now(); // it is to be waiting by now; if it is not, this shows less
+            }
             let reply = [9_u32, 1 | 1 << 2, 8, 0, 0].map(u32::to_ne_bytes).concat();
             front_end.write_all(&reply).unwrap();
             maps.join().unwrap();

@@ -4,7 +4,6 @@ use crate::front_end::{Guest, Manner, PAGE, PLAIN, QEMU, RANGE, Refusals, Share,
 use daxmap_core::fuse::Policy;
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 const NEITHER: Manner = Manner { replaces: false, ..PLAIN };
 const MANNERS: [Manner; 3] = [QEMU, PLAIN, NEITHER];
@@ -43,7 +42,7 @@ fn every_byte_of_a_file_is_shown_and_zeros_after_it() {
 fn the_guest_hears_of_a_mapping_when_it_is_shown() {
     let share = Share::new();
     share.write("file", &content());
-    let guest = started(&share, Manner { late: Some(Duration::from_millis(50)), ..QEMU });
+    let guest = started(&share, QEMU);
     let inode = guest.lookup("file");
     guest.map(inode, 0, 0, false).unwrap();
     assert!(guest.screen.load(0, content().len()) == Some(content()), "nothing is shown yet");

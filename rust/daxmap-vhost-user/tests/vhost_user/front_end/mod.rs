@@ -129,7 +129,7 @@ pub(crate) fn shake_hands(
     let virtio = 1_u64 << 32 | 1 << 30;
     let wanted = Feature::MQ | Feature::CONFIG | Feature::CONFIGURE_MEM_SLOTS | Feature::SHMEM;
     let wanted = wanted | Feature::BACKEND_REQ | Feature::BACKEND_SEND_FD;
-    let wanted = if manner.late.is_some() { wanted | Feature::SHARED_OBJECT } else { wanted };
+    let wanted = if manner.late { wanted | Feature::SHARED_OBJECT } else { wanted };
     let acks = if manner.acks { Feature::REPLY_ACK } else { Feature::empty() };
     let first: [Step<'_>; 10] = [
         Box::new(|front_end| front_end.get_features().map(drop)),

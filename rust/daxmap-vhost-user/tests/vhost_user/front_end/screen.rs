@@ -8,7 +8,6 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
 use vhost::VhostUserMemoryRegionInfo;
 use vhost::vhost_user::message::VhostUserMMap;
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
@@ -26,16 +25,16 @@ pub(crate) struct Manner {
     pub(crate) acks: bool,
     /// Tells the device of each mapping, as of a region of the guest's memory.
     pub(crate) tells: bool,
-    /// Shows what it has been told to so long after the answer.
-    pub(crate) late: Option<Duration>,
+    /// Shows what it has been told to after it has answered: when the next call comes, at the latest.
+    pub(crate) late: bool,
 }
 
 /// As QEMU 11.1.
 pub(crate) const QEMU: Manner =
-    Manner { past_end: false, replaces: false, read_only: false, acks: true, tells: true, late: Some(Duration::ZERO) };
+    Manner { past_end: false, replaces: false, read_only: false, acks: true, tells: true, late: true };
 /// As one that calls `mmap(MAP_FIXED)`, and nothing else.
 pub(crate) const PLAIN: Manner =
-    Manner { past_end: true, replaces: true, read_only: true, acks: true, tells: false, late: None };
+    Manner { past_end: true, replaces: true, read_only: true, acks: true, tells: false, late: false };
 
 #[derive(Debug)]
 struct Shown {
@@ -240,7 +239,11 @@ impl Screen {
     pub(crate) fn answer(&self, mut channel: UnixStream) {
         let mut header = [0; 12];
         let word = |bytes: &[u8], at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+        let mut pending: Option<(u64, Shown)> = None;
         while let Ok((12, file)) = channel.recv_with_fd(&mut header) {
+            if let Some((offset, shown)) = pending.take() {
+                self.map(offset, shown);
+            }
             let mut body = VhostUserMMap::default();
             let length = if word(&header, 0) == REMOVE_OBJECT { 16 } else { size_of::<VhostUserMMap>() };
             assert_eq!(word(&header, 8) as usize, length);
@@ -248,9 +251,8 @@ impl Screen {
                 return;
             }
             self.wait_if_held();
-            let mut new = None;
             let done = match word(&header, 0) {
-                MAP => self.take(&body, file.unwrap()).map(|shown| new = Some(shown)),
+                MAP => self.take(&body, file.unwrap()).map(|shown| pending = Some((body.shm_offset, shown))),
                 UNMAP => self.unmap(&body),
                 REMOVE_OBJECT => Err(refused()),
                 other => panic!("request {other}"),
@@ -260,17 +262,13 @@ impl Screen {
                 UNMAP => self.note("unmap", &body, &done),
                 _ => {}
             }
-            if let Some(shown) = new.take_if(|_| self.manner.late.is_none()) {
-                self.map(body.shm_offset, shown);
+            if let Some((offset, shown)) = pending.take_if(|_| !self.manner.late) {
+                self.map(offset, shown);
             }
             if word(&header, 4) & NEED_REPLY != 0 {
                 let code = done.map_or_else(|error| u64::from(error.raw_os_error().unwrap().unsigned_abs()), |()| 0);
                 let head = [word(&header, 0), VERSION_REPLY, 8].map(u32::to_ne_bytes).concat();
                 let _ = channel.write_all(&[head, code.to_ne_bytes().to_vec()].concat()); // it may be gone
-            }
-            if let (Some(shown), Some(late)) = (new, self.manner.late) {
-                std::thread::sleep(late);
-                self.map(body.shm_offset, shown);
             }
         }
     }
