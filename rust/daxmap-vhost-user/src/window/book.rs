@@ -1,9 +1,9 @@
 //! What the front end shows, piece by piece.
 
+use super::abilities::Abilities;
 use super::channel::{Channel, Failed, Range};
 use super::copies::{Memory, Place};
 use super::pieces::{Kind, Piece, Shown};
-use super::probe::Abilities;
 use daxmap_core::{Errno, FileId, Pin, Refusal, Span, Warnings, page_size};
 use std::collections::BTreeMap;
 use std::io;

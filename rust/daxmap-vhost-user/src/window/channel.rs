@@ -1,6 +1,6 @@
 //! The way back to the front end, on which it is told to change the window.
 
-use super::probe::Abilities;
+use super::abilities::Abilities;
 use crate::activity::Activity;
 use std::fmt;
 use std::io;

@@ -5,6 +5,7 @@
 //! ([`probe`]) before the guest maps anything. Where no byte past the end may be mapped, a range is made of two pieces: whole
 //! pages of the file, and a copy of the rest ([`copies`]).
 
+mod abilities;
 mod backend;
 mod book;
 mod channel;
@@ -12,9 +13,10 @@ mod copies;
 mod pieces;
 mod probe;
 
+pub use abilities::Abilities;
 pub use backend::WindowBackend;
 pub use channel::Channel;
-pub use probe::Abilities;
+
 pub(crate) use {
     backend::{WindowSteps, for_inode, reopener},
     book::{Files, Window},

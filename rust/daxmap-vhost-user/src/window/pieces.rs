@@ -1,7 +1,7 @@
 //! What a range of the window is made of.
 
+use super::abilities::Abilities;
 use super::copies::Copied;
-use super::probe::Abilities;
 use daxmap_core::{Pin, Span};
 use std::sync::Arc;
 
