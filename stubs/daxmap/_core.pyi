@@ -556,7 +556,7 @@ class _Device:
                 is no Linux. Nothing is left behind.
         """
     def start(self, once: bool) -> None:
-        """Serve whoever connects, one after another, in threads of its own.
+        """Serve the front ends that connect, one after another, in threads of its own.
 
         Args:
             once: Serve the first only.
@@ -572,7 +572,7 @@ class _Device:
     def fileno(self) -> int:
         """A descriptor that is readable when there are notices, or when the service has ended."""
     def notices(self) -> list[str]:
-        """Lines for whoever runs the service, since this was last asked."""
+        """Lines for the person who runs the service, since this was last asked."""
     @property
     def ended(self) -> bool:
         """Whether nobody is served any more."""

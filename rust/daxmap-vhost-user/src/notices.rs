@@ -1,4 +1,4 @@
-//! What is to be told to whoever runs the service: a line each, and a descriptor to wait on.
+//! What is to be told to the person who runs the service: a line each, and a descriptor to wait on.
 
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;

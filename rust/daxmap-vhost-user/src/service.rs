@@ -40,7 +40,7 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Service {
-    /// Starts to serve whoever connects to `socket`, in a thread. The notices' descriptor is readable when it has ended.
+    /// Starts to serve the front ends that connect to `socket`, in a thread. The notices' descriptor is readable when it has ended.
     ///
     /// # Errors
     /// EMFILE, and EAGAIN where there can be no thread.

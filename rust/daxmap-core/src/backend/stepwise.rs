@@ -85,14 +85,18 @@ pub trait Steps: Debug + Send {
     /// Fills `buffer` from the source, from `position` on.
     ///
     /// # Errors
-    /// EFAULT where there is no byte of a file.
-    fn read(&self, source: &Self::Source, position: u64, buffer: &mut [u8]) -> Result<(), Errno>;
+    /// EFAULT where there is no byte of a file; ENOTSUP where the guest's memory is not this process's.
+    fn read(&self, _source: &Self::Source, _position: u64, _buffer: &mut [u8]) -> Result<(), Errno> {
+        Err(Errno(libc::ENOTSUP))
+    }
 
     /// Stores `data` in the source, from `position` on.
     ///
     /// # Errors
-    /// EFAULT where there is no byte of a file that may be written.
-    fn write(&self, source: &Self::Source, position: u64, data: &[u8]) -> Result<(), Errno>;
+    /// EFAULT where there is no byte of a file that may be written; ENOTSUP as for [`Self::read`].
+    fn write(&self, _source: &Self::Source, _position: u64, _data: &[u8]) -> Result<(), Errno> {
+        Err(Errno(libc::ENOTSUP))
+    }
 }
 
 /// A range of the window that shows a part of a source.

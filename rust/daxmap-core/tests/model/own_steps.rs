@@ -75,12 +75,4 @@ impl Steps for OwnSteps {
         self.pins.unpin(source);
         Ok(())
     }
-
-    fn read(&self, _source: &Pin, _position: u64, _buffer: &mut [u8]) -> Result<(), Errno> {
-        Err(Errno(libc::ENOTSUP))
-    }
-
-    fn write(&self, _source: &Pin, _position: u64, _data: &[u8]) -> Result<(), Errno> {
-        Err(Errno(libc::ENOTSUP))
-    }
 }

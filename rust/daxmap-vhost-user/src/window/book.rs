@@ -71,7 +71,7 @@ impl Window {
     pub(super) fn show(&self, new: Shown, inode: Option<u64>) -> Result<(), Refusal> {
         let abilities = self.abilities()?;
         let mut book = self.book();
-        // Before the file is looked at: whoever changes it meanwhile is to wait, and to find the copy.
+        // Before the file is looked at: a thread that changes it meanwhile is to wait, and to find the copy.
         self.copies.fetch_add(1, SeqCst);
         let result = self.show_in(&mut book, new, inode, &abilities);
         self.count(&book);

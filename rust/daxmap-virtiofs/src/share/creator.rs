@@ -69,7 +69,7 @@ impl Creator {
         let owner = self.owner;
         let job: Job = Box::new(move || {
             let made = if owner == Owner::Guest { as_user(user, work) } else { work() };
-            let _ = done.send(made); // whoever asked for it waits
+            let _ = done.send(made); // the thread that asked for it waits
         });
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         jobs.send(job).map_err(|_| io::Error::from_raw_os_error(libc::EIO))?;

@@ -36,7 +36,7 @@ impl Tree {
         self.base.join("outside")
     }
 
-    /// What a share may hold: links that lead out of it, and files that block whoever opens them, too.
+    /// What a share may hold: links that lead out of it, and files that block a thread that opens them, too.
     pub(crate) fn fill(&self) {
         let share = self.share();
         for directory in ["d", "d/d", "e"] {
