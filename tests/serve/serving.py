@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,9 +40,11 @@ class FrontEnd:
         return int(features)
 
     def say(self, words: bytes) -> bytes:
-        """What comes back of anything: nothing if that is the end."""
-        self._socket.sendall(words)
-        return self._socket.recv(1)
+        """What comes back of anything: nothing if that is the end, with or without words that were not read."""
+        with suppress(ConnectionResetError, BrokenPipeError):
+            self._socket.sendall(words)
+            return self._socket.recv(1)
+        return b""
 
     def close(self) -> None:
         self._socket.close()
