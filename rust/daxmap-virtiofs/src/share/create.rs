@@ -113,10 +113,7 @@ impl Share {
 
     /// Opens a file that was there before, as the guest's user: the guest's kernel has not checked whether it may.
     fn open_as(&self, context: &Context, nodeid: u64, access: Access) -> io::Result<rustix::fd::OwnedFd> {
-        let (path, kind) = self.nodes.found(nodeid)?;
-        if kind != libc::S_IFREG {
-            return Err(errno(if kind == libc::S_IFDIR { libc::EISDIR } else { libc::ENXIO }));
-        }
+        let path = self.nodes.regular(nodeid)?;
         let name = format!("/proc/self/fd/{}", path.as_raw_fd());
         let flags = access.flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = self.creator.make(user(context), move || Ok(rustix::fs::open(name, flags, Mode::empty())?))?;

@@ -103,6 +103,15 @@ impl Nodes {
         }
     }
 
+    /// The descriptor of a regular file: nothing else is opened on the host for the guest to read or write.
+    pub(crate) fn regular(&self, nodeid: u64) -> io::Result<PathFd> {
+        match self.found(nodeid)? {
+            (found, libc::S_IFREG) => Ok(found),
+            (_, libc::S_IFDIR) => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+            _ => Err(io::Error::from_raw_os_error(libc::ENXIO)),
+        }
+    }
+
     /// The descriptor of an inode, and its kind: `S_IFMT` of its mode.
     pub(crate) fn found(&self, nodeid: u64) -> io::Result<(PathFd, u32)> {
         let (mut here, kind, mut down) = self.nearest(nodeid)?;

@@ -51,10 +51,7 @@ impl Share {
             self.check_writable()?;
         }
         self.handles.check_room()?;
-        let (path, kind) = self.nodes.found(nodeid)?;
-        if kind != libc::S_IFREG {
-            return Err(errno(if kind == libc::S_IFDIR { libc::EISDIR } else { libc::ENXIO }));
-        }
+        let path = self.nodes.regular(nodeid)?;
         let file = if access.writes {
             self.open_for_writing(nodeid, &path, access.flags)?
         } else {
