@@ -80,7 +80,7 @@ class Process:
         except queue.Empty:
             raise HangError(f"{self.name} says nothing") from None
         if line is None:
-            self._lines.put(None)  # for whoever asks again
+            self._lines.put(None)  # for the next call
             raise GoneError(f"{self.name} has closed its output")
         return line
 

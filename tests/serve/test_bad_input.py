@@ -13,7 +13,7 @@ from serve.conftest import Serve
 from serve.serving import command
 from support.programs import TIMEOUT
 
-# Becomes somebody else when all is imported: the interpreter may be where only its owner gets.
+# Changes to the user nobody after the imports: perhaps only its owner may read the interpreter's files.
 AS_NOBODY = """
 import locale, os, sys
 from daxmap.cli import main
@@ -73,7 +73,7 @@ def test_bad_argument_is_named(tmp_path: Path, share: Path, arguments: list[str]
     assert said in refusal(tmp_path, *arguments)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
 def test_unreadable_directory_is_named(tmp_path: Path, share: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
@@ -81,7 +81,7 @@ def test_unreadable_directory_is_named(tmp_path: Path, share: Path) -> None:
     assert refusal(tmp_path, "share", "--socket", "/tmp/never", nobody=True) == "share: Permission denied"  # noqa: S108
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
 def test_owner_guest_needs_the_right_to_act_as_others(tmp_path: Path, share: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)

@@ -58,7 +58,7 @@ def check_given_up(
 
 
 def check_intruder_closes(subject: Subject) -> None:
-    """Check that the mapper is given up when somebody else's mapping takes the place of a new one, and fails it."""
+    """Check that the mapper is given up when a foreign mapping takes the place of a new one, and fails it."""
     address = address_of(subject.mapper) + FREE
     faults.plan(Call.PLACE, Fault(ENOMEM, Effect.INTRUDE))
     with pytest.raises(OSError, match="given up") as caught:

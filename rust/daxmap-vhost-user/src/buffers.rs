@@ -26,7 +26,8 @@ impl Buffers {
         self.0.iter().fold(0, |sum, (_, length)| sum.saturating_add(*length))
     }
 
-    /// Whether they lie in RAM, of which each region's start and length is given. Pages of the window may vanish under who looks at them: the files are cut by others.
+    /// Whether they lie in RAM, of which each region's start and length is given. A page of the window may be lost while
+    /// it is read, when its file is made shorter.
     pub(crate) fn in_ram(&self, ram: &[(u64, u64)]) -> bool {
         self.0.iter().all(|(start, length)| {
             let within = |(first, size): &(u64, u64)| {

@@ -29,7 +29,7 @@ def growth_by_the_host(rig: Rig) -> None:
         same_bytes(rig.guest.load(address + PAGE, 20), content[PAGE:] + bytes(10), "before")
         with (rig.always.host / "host-grows").open("ab") as file:
             file.write(more)
-        # What others wrote is seen by whoever opens the file after that.
+        # What the host wrote is seen once the file is opened again.
         with rig.guest.opened(path) as fd:
             same(rig.guest.stat(path).size, 2 * PAGE + 10, "size")
             same_bytes(rig.guest.load(address + PAGE, PAGE), (content[PAGE:] + more)[:PAGE], "the page that was cut")
