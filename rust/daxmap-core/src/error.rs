@@ -39,6 +39,8 @@ pub enum Error {
         offset: WindowOffset,
         /// Its length in bytes.
         length: u64,
+        /// Where the window begins.
+        base: GuestAddress,
         /// Size of the window in bytes.
         size: u64,
     },
@@ -70,6 +72,11 @@ pub enum Error {
         /// The file descriptor.
         fd: RawFd,
     },
+    /// The file has no byte to be mapped.
+    EmptyFile {
+        /// The file descriptor.
+        fd: RawFd,
+    },
     /// The range overlaps a live mapping.
     Overlap {
         /// The range asked for.
@@ -88,6 +95,10 @@ pub enum Error {
     MapFailed {
         /// The range asked for.
         span: Span,
+        /// The file descriptor.
+        fd: RawFd,
+        /// What can be done about it, where the errno comes from the host's `mmap`.
+        remedy: Option<&'static str>,
         /// Who said no, and why.
         cause: Refusal,
     },
@@ -175,6 +186,18 @@ pub enum Error {
         /// The mapping.
         live: Span,
     },
+    /// A device works on memory of the range: it is [lent](crate::Mapper::resolve), and stays as it is meanwhile.
+    Lent {
+        /// The range asked for.
+        asked: Span,
+        /// What is lent of it.
+        lent: Span,
+    },
+    /// The guest's memory is not this process's: the VMM maps it by itself.
+    Elsewhere {
+        /// Where the access began.
+        address: GuestAddress,
+    },
     /// The copy could not be made for another reason.
     CopyFailed {
         /// Where the access began.
@@ -204,6 +227,7 @@ impl Error {
             Self::StoppedWaiting => libc::EINTR,
             Self::Misaligned { .. }
             | Self::EmptyRange
+            | Self::EmptyFile { .. }
             | Self::OutsideWindow { .. }
             | Self::OutsideFile { .. }
             | Self::LengthDiffers { .. } => libc::EINVAL,
@@ -221,9 +245,22 @@ impl Error {
             Self::NoMapping { .. } => libc::ENOENT,
             Self::AccessOutside { .. } | Self::Hole { .. } | Self::NoPage { .. } => libc::EFAULT,
             Self::ReadOnlyMapping { .. } => libc::EACCES,
-            Self::WindowInUse => libc::EBUSY,
+            Self::WindowInUse | Self::Lent { .. } => libc::EBUSY,
+            Self::Elsewhere { .. } => libc::ENOTSUP,
         };
         Errno(number)
+    }
+}
+
+/// A value that is no multiple of the page size, in both bases, since nobody knows in which its caller thinks, and the
+/// multiples next to it.
+pub(crate) fn misaligned(f: &mut impl fmt::Write, name: &str, value: u64, page_size: u64) -> fmt::Result {
+    write!(f, "{name} {value} ({value:#x}) is not a multiple of the host's page size {page_size} ({page_size:#x})")?;
+    let below = value.wrapping_sub(value.checked_rem(page_size).unwrap_or(0));
+    match (below, value.checked_next_multiple_of(page_size)) {
+        (_, None) => write!(f, ": {below} ({below:#x}) is"),
+        (0, Some(above)) => write!(f, ": {above} ({above:#x}) is"),
+        (below, Some(above)) => write!(f, ": {below} ({below:#x}) and {above} ({above:#x}) are"),
     }
 }
 
@@ -234,17 +271,21 @@ impl fmt::Display for Error {
             Self::Reentered => f.write_str("a callback of the mapper called it back"),
             Self::Forked => f.write_str("the mapper belongs to the process that forked this one"),
             Self::StoppedWaiting => f.write_str("the wait for another thread's call of the mapper was ended"),
-            Self::Misaligned { name, value, page_size } => {
-                write!(f, "{name} {value:#x} is not a multiple of the host's page size {page_size:#x}")
-            }
-            Self::EmptyRange => f.write_str("length is 0"),
-            Self::OutsideWindow { offset, length, size } => {
-                write!(f, "window_offset {offset} + length {length:#x} leaves the window of {size:#x} bytes")
+            Self::Misaligned { name, value, page_size } => misaligned(f, name, *value, *page_size),
+            Self::EmptyRange => f.write_str("length is 0: a mapping has one page at least"),
+            Self::OutsideWindow { offset, length, base, size } => {
+                write!(f, "window_offset {offset} + length {length:#x} leaves the window of {size:#x} bytes")?;
+                match offset.0.checked_sub(base.0).filter(|inside| *inside < *size) {
+                    Some(inside) => {
+                        write!(f, ": window offsets are wanted, not guest addresses; {offset} is offset {inside:#x}")
+                    }
+                    None => Ok(()),
+                }
             }
             Self::OutsideFile { offset, length } => {
                 write!(f, "file_offset {offset} + length {length:#x} passes 2**63 - 1")
             }
-            Self::ReadOnlyMapper => f.write_str("a writable mapping was asked of a read-only mapper"),
+            Self::ReadOnlyMapper => f.write_str("a writable mapping was asked of a read-only mapper (readonly=True)"),
             Self::BadDescriptor { fd, errno } => write!(f, "fstat of fd {fd}: {errno}"),
             Self::NotRegular { fd, kind } => write!(f, "fd {fd} is {kind}, not a regular file"),
             Self::HugePages { fd } => {
@@ -253,9 +294,17 @@ impl fmt::Display for Error {
                     "fd {fd} is of hugetlbfs, where the kernel maps whole huge pages: more than a guest may ask for"
                 )
             }
-            Self::Overlap { asked, live } => write!(f, "range {asked} overlaps the live mapping {live}"),
-            Self::OverBudget { limit, unit } => write!(f, "the budget of {limit} {unit} is used up"),
-            Self::MapFailed { span, cause } => write!(f, "mapping range {span}: {cause}"),
+            Self::EmptyFile { fd } => write!(f, "the file of fd {fd} is empty: there is nothing to map yet"),
+            Self::Overlap { asked, live } => {
+                write!(f, "range {asked} overlaps the live mapping {live}: remove that, or replace it (replace=True)")
+            }
+            Self::OverBudget { limit, unit } => {
+                write!(f, "the budget of {limit} {unit} is used up: remove mappings, or raise it")
+            }
+            Self::MapFailed { span, fd, remedy, cause } => {
+                write!(f, "mapping fd {fd} at {span}: {cause}")?;
+                remedy.map_or(Ok(()), |remedy| write!(f, ": {remedy}"))
+            }
             Self::Unknown { span, cause } | Self::Unsettled { span, cause } => {
                 write!(f, "it is unknown what the guest sees in range {span}: {cause}")
             }
@@ -283,6 +332,12 @@ impl fmt::Display for Error {
             Self::NoPage { address, why } => write!(f, "there is no page at {address}: {why}"),
             Self::ReadOnlyMapping { address, live } => {
                 write!(f, "write at {address} meets the read-only mapping {live}")
+            }
+            Self::Lent { asked, lent } => {
+                write!(f, "range {asked} can't be changed: {lent} is lent to a device, until its resolve() ends")
+            }
+            Self::Elsewhere { address } => {
+                write!(f, "{address} has no host address: the backend is the VMM's own, which maps files by itself")
             }
             Self::CopyFailed { address, call, errno } => write!(f, "copy at {address} by {call}: {errno}"),
             Self::WindowInUse => f.write_str("the window's mapper is not drained yet"),
@@ -344,6 +399,8 @@ pub enum OpenError {
         what: String,
         /// What the host said.
         errno: Errno,
+        /// What can be done about it, where that is known.
+        remedy: Option<String>,
     },
 }
 
@@ -351,7 +408,8 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid(text) => f.write_str(text),
-            Self::Refused { what, errno } => write!(f, "{what}: {errno}"),
+            Self::Refused { what, errno, remedy: None } => write!(f, "{what}: {errno}"),
+            Self::Refused { what, errno, remedy: Some(remedy) } => write!(f, "{what}: {errno}: {remedy}"),
         }
     }
 }
@@ -362,7 +420,13 @@ impl OpenError {
     /// The process can't watch its forks.
     #[must_use]
     pub fn no_fork_guard(errno: Errno) -> Self {
-        Self::Refused { what: "pthread_atfork".to_owned(), errno }
+        Self::refused("pthread_atfork".to_owned(), errno)
+    }
+
+    /// `errno` is what the host said when `what` was tried.
+    #[must_use]
+    pub fn refused(what: String, errno: Errno) -> Self {
+        Self::Refused { what, errno, remedy: None }
     }
 }
 
@@ -375,9 +439,12 @@ mod tests {
         let span = Span::new(WindowOffset(0x20_0000), 0x1000).unwrap();
         let error = Error::Overlap { asked: span, live: span };
         assert_eq!(error.errno(), Errno(libc::EEXIST));
-        assert_eq!(error.to_string(), "range [0x200000, 0x201000) overlaps the live mapping [0x200000, 0x201000)");
-        let error = Error::MapFailed { span, cause: Errno(libc::EACCES).into() };
-        assert!(error.to_string().contains("Permission denied"), "{error}");
+        let text =
+            "range [0x200000, 0x201000) overlaps the live mapping [0x200000, 0x201000): remove that, or replace it";
+        assert!(error.to_string().starts_with(text), "{error}");
+        let error = Error::MapFailed { span, fd: 5, remedy: Some("open it"), cause: Errno(libc::EACCES).into() };
+        assert!(error.to_string().starts_with("mapping fd 5 at [0x200000, 0x201000): Permission denied"), "{error}");
+        assert!(error.to_string().ends_with(": open it"), "{error}");
         assert_eq!(error.errno(), Errno(libc::EACCES));
     }
 }

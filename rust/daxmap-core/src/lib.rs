@@ -39,7 +39,7 @@ mod window;
 
 pub use addr::{DAX_RANGE, FileOffset, GuestAddress, Span, WindowOffset};
 pub use backend::{
-    Access, Backend, Change, Claim, FRAMEWORK, Failure, HostMemory, HvfBackend, Hypervisor, HypervisorBackend,
+    Access, Backend, Change, Claim, FRAMEWORK, Failure, Hold, HostMemory, HvfBackend, Hypervisor, HypervisorBackend,
     HypervisorSteps, Pin, Pins, Placement, Steps, Stepwise, View,
 };
 #[cfg(target_os = "linux")]
@@ -47,7 +47,7 @@ pub use backend::{HostWindowBackend, KvmBackend};
 pub use book::Mapping;
 pub use budget::{Budget, Charge};
 pub use error::{Error, NoPage, OpenError, Result};
-pub use mapper::{BatchResult, MapRequest, Mapper, Options, Overlap};
+pub use mapper::{BatchResult, Loan, MapRequest, Mapper, Options, Overlap, Piece, Surveyed};
 pub use records::{LOG_TARGET, Warnings, printable, printable_lines};
 pub use refusal::Refusal;
 pub use stats::Stats;

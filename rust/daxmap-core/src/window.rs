@@ -1,7 +1,7 @@
 //! Where a DAX window lies in the guest, and what may be asked of it.
 
 use crate::addr::{GuestAddress, Span, WindowOffset};
-use crate::error::{Error, OpenError, Result};
+use crate::error::{Error, OpenError, Result, misaligned};
 use crate::sys;
 
 /// The guest-physical range `[base, base + size)` of one share.
@@ -21,15 +21,16 @@ impl Window {
         let page_size = sys::page_size();
         for (name, value) in [("base", base.0), ("size", size)] {
             if !value.is_multiple_of(page_size) {
-                let text = format!("window {name} {value:#x} is not a multiple of the host's page size {page_size:#x}");
+                let mut text = String::new();
+                let _ = misaligned(&mut text, name, value, page_size); // a string takes all
                 return Err(OpenError::Invalid(text));
             }
         }
         if size == 0 {
-            return Err(OpenError::Invalid("window size is 0".to_owned()));
+            return Err(OpenError::Invalid("size is 0".to_owned()));
         }
         if base.0.checked_add(size.wrapping_sub(1)).is_none() {
-            return Err(OpenError::Invalid(format!("window at {base} of {size:#x} bytes passes 2**64")));
+            return Err(OpenError::Invalid(format!("base {base} + size {size:#x} passes 2**64")));
         }
         Ok(Self { base: base.0, size, page_size })
     }
@@ -68,6 +69,7 @@ impl Window {
         Span::new(offset, length).filter(|span| span.end().0 <= self.size).ok_or(Error::OutsideWindow {
             offset,
             length,
+            base: self.base(),
             size: self.size,
         })
     }

@@ -282,5 +282,5 @@ fn limits(abilities: &Abilities, window: u64) -> Vec<String> {
 }
 
 fn refused(what: &str, error: &io::Error) -> OpenError {
-    OpenError::Refused { what: what.to_owned(), errno: Errno(error.raw_os_error().unwrap_or(libc::EIO)) }
+    OpenError::refused(what.to_owned(), Errno(error.raw_os_error().unwrap_or(libc::EIO)))
 }

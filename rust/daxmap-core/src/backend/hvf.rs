@@ -36,6 +36,7 @@ impl HvfBackend {
         let framework = Framework::load(path).map_err(|error| OpenError::Refused {
             what: format!("Hypervisor.framework can't be loaded ({error})"),
             errno: Errno(libc::ENOTSUP),
+            remedy: (!cfg!(target_os = "macos")).then(|| "it is part of macOS; on Linux take KvmBackend".to_owned()),
         })?;
         Ok(Self { claim: Claim::default(), hypervisor: Hvf { framework } })
     }

@@ -1,8 +1,9 @@
 //! A hypervisor that maps host memory wherever it is told to: Hypervisor.framework, or a VMM's own CPU.
 
-use super::Placement;
 use super::stepwise::{Steps, Stepwise, View};
+use super::{Hold, Placement};
 use crate::addr::{GuestAddress, Span};
+use crate::records::LOG_TARGET;
 use crate::refusal::Refusal;
 use crate::sys::{Errno, FileRange, HostRange, HostSlice, is_read_write};
 use crate::window::Window;
@@ -66,6 +67,21 @@ pub struct HostMemory {
     range: HostRange,
     /// Whether stores reach the file.
     shared: bool,
+}
+
+/// Host memory that is held.
+#[derive(Debug)]
+struct Held(Option<Arc<HostMemory>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The last of those who had it: neither the guest sees it, nor does anybody else hold it.
+        let Some(memory) = self.0.take().and_then(Arc::into_inner) else { return };
+        if let Err((range, errno)) = memory.range.release() {
+            let length = range.length();
+            log::warn!(target: LOG_TARGET, "{length:#x} bytes of host memory stay mapped, unused: {errno}");
+        }
+    }
 }
 
 /// The steps of a [`Hypervisor`]: host memory is mapped anywhere, then shown to the guest.
@@ -185,6 +201,10 @@ impl<H: Hypervisor> Steps for HypervisorSteps<H> {
 
     fn host_address(&self, source: &HostMemory, position: u64) -> Option<usize> {
         source.range.start().checked_add(usize::try_from(position).ok()?)
+    }
+
+    fn hold(&self, source: &Arc<HostMemory>) -> Option<Hold> {
+        Some(Box::new(Held(Some(Arc::clone(source)))))
     }
 
     fn read(&self, source: &HostMemory, position: u64, buffer: &mut [u8]) -> Result<(), Errno> {

@@ -4,7 +4,7 @@ use super::host_window::{Region, WindowBackend};
 use super::{Backend, Claim};
 use crate::budget::Charge;
 use crate::error::OpenError;
-use crate::sys::Memslot;
+use crate::sys::{Errno, Memslot, physical_address_bits};
 use crate::window::Window;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl KvmBackend {
     /// [`OpenError::Refused`] where the descriptor can't be duplicated (EBADF, EMFILE).
     pub fn new(vm_fd: RawFd, slot: u32) -> Result<Self, OpenError> {
         let memslot = Memslot::new(vm_fd, slot)
-            .map_err(|errno| OpenError::Refused { what: format!("duplicating vm_fd {vm_fd}"), errno })?;
+            .map_err(|errno| OpenError::refused(format!("duplicating vm_fd {vm_fd}"), errno))?;
         Ok(Self { claim: Claim::default(), memslot: Arc::new(memslot) })
     }
 
@@ -50,7 +50,7 @@ impl KvmBackend {
                 let _ = region.release();
                 let (slot, base, size) = (self.slot(), window.base(), window.size());
                 let what = format!("KVM_SET_USER_MEMORY_REGION of slot {slot} at {base}, {size:#x} bytes");
-                return Err(OpenError::Refused { what, errno });
+                return Err(OpenError::Refused { what, errno, remedy: self.remedy(window, errno) });
             }
             Ok(region)
         })?;
@@ -59,6 +59,33 @@ impl KvmBackend {
         let memslot = Arc::clone(&self.memslot);
         let on_close = move |region, charge, notes: &mut _| close(&memslot, region, charge, notes);
         Ok(Box::new(WindowBackend::new(region, cut_off, on_close)))
+    }
+}
+
+impl KvmBackend {
+    /// What is likely to be wrong where KVM would not take the slot: `kvm_set_memory_region`
+    /// of `virt/kvm/kvm_main.c`.
+    fn remedy(&self, window: &Window, errno: Errno) -> Option<String> {
+        let (number, address_space) = (self.slot() & 0xffff, self.slot() >> 16);
+        let last = window.base().0.saturating_add(window.size().saturating_sub(1));
+        let slots = self.memslot.slots();
+        let bits = physical_address_bits().filter(|bits| last.checked_shr(*bits).is_some_and(|rest| rest > 0));
+        Some(match errno.0 {
+            libc::EEXIST => "the guest has memory there already, RAM or another slot: put the window above it, as \
+                             WindowLayout does"
+                .to_owned(),
+            libc::EINVAL | libc::ENOTTY if self.memslot.is_of_device() => {
+                "vm_fd is /dev/kvm itself: KVM_CREATE_VM of it gives the VM's descriptor".to_owned()
+            }
+            libc::ENOTTY => "vm_fd is no VM's: KVM_CREATE_VM of /dev/kvm gives one".to_owned(),
+            libc::EINVAL => match (slots, bits) {
+                (Some(slots), _) if number >= slots => format!("a VM here has slots 0 to {}", slots.wrapping_sub(1)),
+                _ if address_space > 1 => format!("there is no address space {address_space}"),
+                (_, Some(bits)) => format!("its end is past the {bits} physical address bits of this CPU"),
+                _ => "the slot is in use: take another number, or delete it first".to_owned(),
+            },
+            _ => return None,
+        })
     }
 }
 

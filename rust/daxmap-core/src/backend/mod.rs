@@ -94,6 +94,9 @@ impl Failure {
     }
 }
 
+/// Keeps host memory where it is until it is dropped, whatever becomes of the mapping that shows it.
+pub type Hold = Box<dyn Debug + Send + Sync>;
+
 /// Makes mappings visible to one guest.
 ///
 /// The mapper calls one method at a time, under its lock, with spans that it has checked: inside the window and
@@ -167,6 +170,13 @@ pub trait Backend: Debug + Send {
     /// # Errors
     /// EFAULT where the window shows no byte of a file that may be written.
     fn write(&self, offset: WindowOffset, data: &[u8]) -> Result<(), Errno>;
+
+    /// Keeps the host memory that `span` shows, which mappings hold all of, where [`Self::host_address_at`] says that it is:
+    /// a change that follows may take it from the guest, but nothing else lies there until this is dropped. `None` where
+    /// the guest's memory is not this process's.
+    fn hold(&self, _span: Span) -> Option<Vec<Hold>> {
+        None
+    }
 
     /// Takes the window itself from the guest; called once, last, when the mapper closes. `charge` is for what the guest
     /// would not give up. Returns whether all of that is gone now, and the charge with it; by default nothing is, for the

@@ -5,8 +5,9 @@
 //! shown: unknown. What the guest may still see of an unknown range is kept, and the next change that touches the range
 //! settles it.
 
-use super::{Backend, Change, Failure, Placement};
+use super::{Backend, Change, Failure, Hold, Placement};
 use crate::addr::{Span, WindowOffset};
+use crate::budget::Charge;
 use crate::refusal::Refusal;
 use crate::sys::{Errno, FileId};
 use std::collections::BTreeMap;
@@ -79,6 +80,12 @@ pub trait Steps: Debug + Send {
 
     /// Where in this process the byte at `position` of the source lies, if it does.
     fn host_address(&self, _source: &Self::Source, _position: u64) -> Option<usize> {
+        None
+    }
+
+    /// Keeps a source until it is dropped, and frees it then if nobody else has it; `None` where its memory is not this
+    /// process's.
+    fn hold(&self, _source: &Arc<Self::Source>) -> Option<Hold> {
         None
     }
 
@@ -403,5 +410,19 @@ impl<G: Steps> Backend for Stepwise<G> {
         }
         Ok(())
     }
-    // Nothing to close: host memory that is still shown, or unknown, stays mapped for the life of the process.
+
+    fn hold(&self, span: Span) -> Option<Vec<Hold>> {
+        let falling = self.shown.range(..span.end().0).rev().map(|(_, view)| view);
+        let views = falling.take_while(|view| view.span.end() > span.start());
+        views.map(|view| self.guest.hold(&view.source)).collect()
+    }
+
+    /// Host memory that is still shown, or unknown, stays mapped for the life of the process: the guest holds it.
+    fn close(self: Box<Self>, charge: Charge, _notes: &mut Vec<String>) -> bool {
+        for view in self.shown.values().chain(&self.unknown) {
+            std::mem::forget(self.guest.hold(&view.source));
+        }
+        std::mem::forget(charge);
+        false
+    }
 }

@@ -23,7 +23,7 @@ impl Mapper {
         self.look(|open| open.book.at(offset).copied())
     }
 
-    fn look<T: Default>(&self, at: impl FnOnce(&Open) -> T) -> Result<T> {
+    pub(super) fn look<T: Default>(&self, at: impl FnOnce(&Open) -> T) -> Result<T> {
         match self.gate() {
             Err(Error::Closed) => return Ok(T::default()),
             gate => gate?,
@@ -64,9 +64,7 @@ impl Mapper {
         self.attempt("write", || {
             self.locked(|open| {
                 let Some(span) = self.shown(open, address, length)? else { return Ok(()) };
-                if let Some(live) = covering(open, span).find(|mapping| !mapping.writable) {
-                    return Err(Error::ReadOnlyMapping { address, live: live.span });
-                }
+                check_writable(open, span, address)?;
                 let copied = open.backend.write(span.start(), data);
                 copied.map_err(|errno| self.why_not(open, span, WRITE_CALL, errno))
             })
@@ -74,7 +72,7 @@ impl Mapper {
     }
 
     /// The range of an access, if it is not empty and mappings hold all of it.
-    fn shown(&self, open: &Open, address: GuestAddress, length: u64) -> Result<Option<Span>> {
+    pub(super) fn shown(&self, open: &Open, address: GuestAddress, length: u64) -> Result<Option<Span>> {
         if length == 0 {
             return Ok(None);
         }
@@ -109,7 +107,7 @@ impl Mapper {
     }
 
     /// Why the page of the byte at `offset`, which a mapping holds, can't be read.
-    fn why_no_page(&self, open: &Open, offset: WindowOffset) -> NoPage {
+    pub(super) fn why_no_page(&self, open: &Open, offset: WindowOffset) -> NoPage {
         let page = offset.0.wrapping_sub(offset.0.checked_rem(self.window.page_size()).unwrap_or(0));
         let place_and_length = || {
             let mapping = open.book.at(offset)?;
@@ -129,8 +127,14 @@ impl Mapper {
     }
 }
 
+/// EACCES unless the guest may store to all of `span`, which mappings hold.
+pub(super) fn check_writable(open: &Open, span: Span, address: GuestAddress) -> Result<()> {
+    let readonly = covering(open, span).find(|mapping| !mapping.writable);
+    readonly.map_or(Ok(()), |live| Err(Error::ReadOnlyMapping { address, live: live.span }))
+}
+
 /// The mappings that hold `span` from its start on, without a gap, as far as they do.
-fn covering(open: &Open, span: Span) -> impl Iterator<Item = &Mapping> {
+pub(super) fn covering(open: &Open, span: Span) -> impl Iterator<Item = &Mapping> {
     let mut next = span.start();
     std::iter::from_fn(move || {
         let mapping = (next < span.end()).then(|| open.book.at(next))??;

@@ -2,18 +2,20 @@
 
 use super::{Mapper, Open};
 use crate::addr::Span;
-use crate::backend::{Change, Failure};
+use crate::backend::{Change, Failure, Placement};
 use crate::book::Mapping;
 use crate::error::{Error, Result};
 use crate::stats::Departure;
+use crate::sys::map_remedy;
 
 impl Mapper {
     /// Has the backend make a change, and books what came of it. The old mappings, as far as they lie in the span, leave
     /// the book by `departure`; where that is `None`, the new one is the old one still, in another form.
     ///
     /// # Errors
-    /// ENOSPC (budget; nothing has changed), what the backend said (nothing has changed), EIO (mappings were lost).
+    /// EBUSY (lent), ENOSPC (budget; nothing has changed), what the backend said (nothing has changed), EIO (mappings were lost).
     pub(super) fn change(&self, open: &mut Open, change: &Change<'_>, departure: Option<Departure>) -> Result<()> {
+        self.refuse_lent(change.span, departure)?;
         self.reserve(open, change)?;
         if let Err(failure) = open.backend.change(change, &mut open.notes) {
             return Err(self.failed(open, change, failure));
@@ -37,8 +39,14 @@ impl Mapper {
     pub(super) fn failed(&self, open: &mut Open, change: &Change<'_>, failure: Failure) -> Error {
         let span = change.span;
         let error = match failure {
-            Failure::Unchanged(cause) if change.new.is_some() => Error::MapFailed { span, cause },
-            Failure::Unchanged(cause) => Error::UnmapRefused { span, cause },
+            Failure::Unchanged(cause) => match change.new {
+                Some(Placement { fd, writable, .. }) => {
+                    let of_host = cause.source().is_none();
+                    let remedy = of_host.then(|| map_remedy(*fd, *writable, cause.errno())).flatten();
+                    Error::MapFailed { span, fd: *fd, remedy, cause }
+                }
+                None => Error::UnmapRefused { span, cause },
+            },
             Failure::Lost { cause, gone, new_is_unknown } => {
                 for range in gone {
                     self.take_out(open, range, change.old, Departure::Lost);
@@ -82,10 +90,11 @@ impl Mapper {
         }
         if let Some(limit) = self.options.max_mappings {
             let fits = open.entries().saturating_add(more) <= limit;
-            return fits.then_some(()).ok_or(Error::OverBudget { limit, unit: "mappings" });
+            return fits.then_some(()).ok_or(Error::OverBudget { limit, unit: "mappings (max_mappings)" });
         }
         let charged = open.charge.try_grow(more.saturating_mul(open.vmas_per_mapping));
         let limit = open.charge.limit();
-        charged.then_some(()).ok_or(Error::OverBudget { limit, unit: "memory areas of this process" })
+        let unit = "memory areas of this process (half of vm.max_map_count; two a mapping at most)";
+        charged.then_some(()).ok_or(Error::OverBudget { limit, unit })
     }
 }

@@ -2,14 +2,19 @@
 
 mod access;
 mod change;
+mod explain;
+mod loan;
 mod lock;
 mod refresh;
 mod remove;
 mod setup;
+mod survey;
 mod sweep;
 
+pub use loan::{Loan, Piece};
 pub use remove::BatchResult;
 pub use setup::{MapRequest, Overlap};
+pub use survey::Surveyed;
 
 use crate::addr::{GuestAddress, Span};
 use crate::backend::Backend;
@@ -21,8 +26,10 @@ use crate::refusal::Refusal;
 use crate::stats::{Counters, Stats};
 use crate::sys::ForkGuard;
 use crate::window::Window;
+use loan::Lent;
 use lock::Lock;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a mapper may do.
@@ -51,6 +58,7 @@ pub struct Mapper {
     counters: Counters,
     guard: ForkGuard,
     warnings: Warnings,
+    lent: Arc<Lent>,
     /// Set when a drain is over, so that a call which sees it needs no lock.
     closed: AtomicBool,
     /// `None` once drained. The one lock: held over check, backend call and book-keeping.
@@ -109,6 +117,7 @@ impl Mapper {
             counters: Counters::new(),
             guard,
             warnings: Warnings::new(),
+            lent: Arc::default(),
             closed: AtomicBool::new(false),
             open: Lock::new(Some(open)),
         })

@@ -122,6 +122,7 @@ impl Mapper {
         let entry = open.book.entry(offset).ok_or(Error::NoMapping { offset })?;
         let mapping = *entry.get();
         check_length(&mapping, length)?;
+        self.refuse_lent(mapping.span, Some(departure))?;
         let change = Change { span: mapping.span, old: &[mapping], new: None };
         if let Err(failure) = open.backend.change(&change, &mut open.notes) {
             return Err(self.failed(open, &change, failure));
@@ -222,7 +223,7 @@ fn check_length(mapping: &Mapping, asked: u64) -> Result<()> {
 
 /// Whether a change of many mappings was refused, so that each of them is there still, and can be tried on its own.
 fn refused(changed: &Result<()>) -> bool {
-    matches!(changed, Err(Error::UnmapRefused { .. } | Error::OverBudget { .. }))
+    matches!(changed, Err(Error::UnmapRefused { .. } | Error::OverBudget { .. } | Error::Lent { .. }))
 }
 
 impl Run {

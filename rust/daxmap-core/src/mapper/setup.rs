@@ -5,7 +5,7 @@ use crate::addr::{FileOffset, Span, WindowOffset};
 use crate::backend::{Change, Placement};
 use crate::error::{Error, Result};
 use crate::stats::Departure;
-use crate::sys::{FileId, Identified, identify};
+use crate::sys::{FileId, Identified, identify, length};
 use std::os::fd::RawFd;
 
 /// The largest file offset: that of `off_t`.
@@ -69,6 +69,23 @@ impl Mapper {
             ));
             Ok(())
         })
+    }
+
+    /// Shows a whole file from `window_offset` on: its length, rounded up to pages, which is returned. Pages that it grows by
+    /// later are not shown.
+    ///
+    /// # Errors
+    /// As [`Self::setup`], with the checks of the file first; EINVAL where the file is empty.
+    pub fn map_file(&self, fd: RawFd, window_offset: WindowOffset, writable: bool) -> Result<u64> {
+        let length = self.attempt("map_file", || {
+            regular_file(fd)?;
+            let length = length(fd).map_err(|errno| Error::BadDescriptor { fd, errno })?;
+            // One that reaches past 2**63 is refused with the request.
+            let whole = length.checked_next_multiple_of(self.page_size()).unwrap_or(length);
+            if whole == 0 { Err(Error::EmptyFile { fd }) } else { Ok(whole) }
+        })?;
+        let request = MapRequest { file_offset: FileOffset(0), window_offset, length, writable };
+        self.setup(fd, &request, Overlap::Refuse).map(|()| length)
     }
 
     /// The range of the window that a request is for, if it may be granted.

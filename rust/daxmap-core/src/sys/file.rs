@@ -22,8 +22,8 @@ pub(crate) enum Identified {
     Other(&'static str),
 }
 
-/// `fstat(2)`: which file `fd` is of.
-pub(crate) fn identify(fd: RawFd) -> Result<Identified, Errno> {
+/// `fstat(2)`.
+fn status(fd: RawFd) -> Result<libc::stat, Errno> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the kernel checks `fd`, and writes at most a `struct stat` to the pointer, which is of one.
     let answer = unsafe { libc::fstat(fd, stat.as_mut_ptr()) };
@@ -31,7 +31,17 @@ pub(crate) fn identify(fd: RawFd) -> Result<Identified, Errno> {
         return Err(Errno::last());
     }
     // SAFETY: fstat returned 0, so it filled the struct.
-    let stat = unsafe { stat.assume_init() };
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// How long the file behind `fd` is, in bytes: `fstat(2)`.
+pub(crate) fn length(fd: RawFd) -> Result<u64, Errno> {
+    status(fd).map(|stat| u64::try_from(stat.st_size).unwrap_or(0))
+}
+
+/// `fstat(2)`: which file `fd` is of.
+pub(crate) fn identify(fd: RawFd) -> Result<Identified, Errno> {
+    let stat = status(fd)?;
     Ok(match stat.st_mode & libc::S_IFMT {
         libc::S_IFREG if is_of_huge_pages(fd, u64::try_from(stat.st_blksize).unwrap_or(0)) => Identified::HugePages,
         libc::S_IFREG => Identified::Regular(FileId { dev: device_number(stat.st_dev), ino: stat.st_ino }),
@@ -84,6 +94,26 @@ pub fn access_refusal(fd: RawFd, writable: bool) -> Option<Errno> {
         libc::O_RDONLY if writable => Some(Errno(libc::EACCES)),
         _ => None,
     }
+}
+
+/// What is to be done about a file that `mmap(2)` would not map, or at least what it means.
+#[must_use]
+pub(crate) fn map_remedy(fd: RawFd, writable: bool, errno: Errno) -> Option<&'static str> {
+    Some(match (errno.0, access_mode(fd)) {
+        (libc::EBADF, Some(PATH_ONLY)) => "the descriptor is O_PATH: open the file with daxmap.reopen",
+        (libc::EACCES, Some(libc::O_WRONLY)) => "the descriptor is open for writing only: open it for reading too",
+        (libc::EACCES, Some(libc::O_RDONLY)) if writable => {
+            "the descriptor is open for reading only: open it for reading and writing, or map it with writable=False"
+        }
+        (libc::EACCES, _) if writable => "the file may only be appended to (chattr +a)",
+        (libc::EPERM, _) => "the file is sealed against writing (F_SEAL_WRITE, fcntl(2))",
+        (libc::ENODEV, _) => "its file system maps no files",
+        (libc::ENOMEM, _) => {
+            "the process may have no more memory areas or addresses: vm.max_map_count, RLIMIT_AS, RLIMIT_DATA"
+        }
+        (libc::EAGAIN, _) => "mlockall(MCL_FUTURE) is in force: RLIMIT_MEMLOCK, or the file is locked",
+        _ => return None,
+    })
 }
 
 /// The flag of a descriptor that is a mere path.

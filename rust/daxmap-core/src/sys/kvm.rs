@@ -7,6 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// `_IOW(KVMIO, 0x46, struct kvm_userspace_memory_region)` of include/uapi/linux/kvm.h.
 const KVM_SET_USER_MEMORY_REGION: libc::Ioctl = 0x4020_ae46;
 
+/// `_IO(KVMIO, 0x00)` and `_IO(KVMIO, 0x03)` of the same file, and a capability.
+const KVM_GET_API_VERSION: libc::Ioctl = 0xae00;
+const KVM_CHECK_EXTENSION: libc::Ioctl = 0xae03;
+const KVM_CAP_NR_MEMSLOTS: libc::c_ulong = 10;
+
 /// `struct kvm_userspace_memory_region` of include/uapi/linux/kvm.h.
 #[repr(C)]
 struct UserspaceMemoryRegion {
@@ -53,6 +58,22 @@ impl Memslot {
         Ok(())
     }
 
+    /// Whether the descriptor is that of /dev/kvm itself, which answers `KVM_GET_API_VERSION`; a VM's does not.
+    pub(crate) fn is_of_device(&self) -> bool {
+        self.ask(KVM_GET_API_VERSION, 0).is_some_and(|version| version > 0)
+    }
+
+    /// How many slots a VM may have, where KVM tells.
+    pub(crate) fn slots(&self) -> Option<u32> {
+        self.ask(KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS).filter(|slots| *slots > 0)
+    }
+
+    fn ask(&self, request: libc::Ioctl, argument: libc::c_ulong) -> Option<u32> {
+        // SAFETY: these requests take a number, and touch no memory of this process.
+        let answer = unsafe { libc::ioctl(self.vm.as_raw_fd(), request, argument) };
+        u32::try_from(answer).ok()
+    }
+
     fn set(&self, guest_phys_addr: u64, memory_size: u64, userspace_addr: u64) -> Result<(), Errno> {
         let region = UserspaceMemoryRegion { slot: self.slot, flags: 0, guest_phys_addr, memory_size, userspace_addr };
         // SAFETY: the request reads one `struct kvm_userspace_memory_region` from the pointer, which is of one. That
@@ -61,4 +82,11 @@ impl Memslot {
         let answer = unsafe { libc::ioctl(self.vm.as_raw_fd(), KVM_SET_USER_MEMORY_REGION, &raw const region) };
         if answer == 0 { Ok(()) } else { Err(Errno::last()) }
     }
+}
+
+/// How many bits a physical address of this CPU has, where `/proc/cpuinfo` tells, which it does on x86.
+pub(crate) fn physical_address_bits() -> Option<u32> {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let sizes = cpus.lines().find(|line| line.starts_with("address sizes"))?;
+    sizes.split(' ').find_map(|word| word.parse().ok())
 }

@@ -1,4 +1,4 @@
-//! How long a mapped file is, where nobody has a descriptor of it any more.
+//! What is known of a mapped file, where nobody has a descriptor of it any more.
 
 use super::procfs::{ProcSelf, proc_self};
 use super::{Errno, FileId, maps};
@@ -12,11 +12,23 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 /// and any other if the path that the file was opened by still leads to it. Never waits for a file system's server.
 pub(crate) fn length_of_mapped(address: usize, file: FileId) -> Option<u64> {
     let proc = proc_self().ok()?;
-    let vma = maps::vma_at(proc, address).ok()??;
-    let link = CString::new(format!("map_files/{:x}-{:x}", vma.start, vma.end)).ok()?;
+    let link = link_of(proc, address)?;
     let opened = proc.open_file(&link, libc::O_PATH).or_else(|_| open_by_path(proc, &link)).ok()?;
     let (found, length) = cached_status(opened.as_raw_fd()).ok()?;
     (found == file).then_some(length)
+}
+
+/// The path of the file that is mapped at `address`: what it was opened by, as renames have changed it since, and with
+/// " (deleted)" behind it where it is gone (`d_path(9)`). No privilege is needed to read it.
+pub(crate) fn path_of_mapped(address: usize) -> Option<CString> {
+    let proc = proc_self().ok()?;
+    proc.read_link(&link_of(proc, address)?).ok()
+}
+
+/// The name below `/proc/self` of the link to the file that is mapped at `address`.
+fn link_of(proc: &ProcSelf, address: usize) -> Option<CString> {
+    let vma = maps::vma_at(proc, address).ok()??;
+    CString::new(format!("map_files/{:x}-{:x}", vma.start, vma.end)).ok()
 }
 
 /// `struct open_how` of include/uapi/linux/openat2.h.
@@ -81,8 +93,7 @@ mod tests {
         let range = FileRange { fd: file.as_raw_fd(), offset: 0, length: 4 * usize::try_from(page_size()).unwrap() };
         let memory = range.map(true).unwrap();
         let (id, other) = (identity(&file), FileId { ino: 0, ..identity(&file) });
-        let vma = maps::vma_at(proc, memory.start()).unwrap().unwrap();
-        let link = CString::new(format!("map_files/{:x}-{:x}", vma.start, vma.end)).unwrap();
+        let link = link_of(proc, memory.start()).unwrap();
         let by_path = |expected: Option<FileId>| {
             let found = open_by_path(proc, &link).and_then(|fd| cached_status(fd.as_raw_fd())).ok();
             assert_eq!(found.map(|(found, _)| found), expected);
@@ -90,6 +101,8 @@ mod tests {
 
         assert_eq!(length_of_mapped(memory.start(), id), Some(5000));
         by_path(Some(id));
+        assert_eq!(path_of_mapped(memory.start()).unwrap().to_str().ok(), path.to_str());
+        assert_eq!(path_of_mapped(0), None);
         file.set_len(6000).unwrap();
         assert_eq!(length_of_mapped(memory.start() + memory.length() - 1, id), Some(6000));
         assert_eq!(length_of_mapped(memory.start(), other), None);
@@ -97,6 +110,7 @@ mod tests {
 
         fs::remove_file(&path).unwrap();
         by_path(None);
+        assert!(path_of_mapped(memory.start()).unwrap().to_bytes().ends_with(b" (deleted)"));
         fs::write(&path, [7; 10]).unwrap();
         assert_ne!(length_of_mapped(memory.start(), id), Some(10), "another file of that name");
         fs::remove_file(path).unwrap();

@@ -12,6 +12,7 @@ mod hvf;
 #[cfg_attr(target_os = "macos", path = "mapped_file_macos.rs")]
 mod mapped_file;
 mod range;
+mod residency;
 
 #[cfg(target_os = "linux")]
 mod kvm;
@@ -27,17 +28,18 @@ mod vma;
 pub(crate) use copy::{READ_CALL, WRITE_CALL};
 pub use file::FileId;
 pub use file::access_refusal;
-pub(crate) use file::{Identified, duplicate, identify, is_read_write};
+pub(crate) use file::{Identified, duplicate, identify, is_read_write, length, map_remedy};
 pub(crate) use file_range::FileRange;
 pub use fork::ForkGuard;
 pub(crate) use hvf::Framework;
-pub(crate) use mapped_file::length_of_mapped;
+pub(crate) use mapped_file::{length_of_mapped, path_of_mapped};
 pub use range::{HostRange, HostSlice};
+pub(crate) use residency::resident_pages;
 
 #[cfg(target_os = "linux")]
 pub(crate) use {
     file::{Filesystem, filesystem},
-    kvm::Memslot,
+    kvm::{Memslot, physical_address_bits},
     maps::{Seen, Shown, compare},
     procfs::keep_proc_self,
     reservation::{HoleKind, Reservation},

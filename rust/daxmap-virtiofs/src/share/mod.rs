@@ -129,7 +129,7 @@ fn timeout(cache: Cache) -> Duration {
 }
 
 fn refused(what: &str, error: &io::Error) -> OpenError {
-    OpenError::Refused { what: what.to_owned(), errno: Errno(error.raw_os_error().unwrap_or(libc::EIO)) }
+    OpenError::refused(what.to_owned(), Errno(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 fn errno(number: i32) -> io::Error {

@@ -3,6 +3,7 @@
 mod holes;
 mod recovery;
 mod region;
+mod tenancy;
 mod window_backend;
 
 pub(super) use region::Region;
@@ -103,7 +104,7 @@ impl HostWindowBackend {
     pub fn attach(&self, window: &Window) -> Result<Box<dyn Backend>, OpenError> {
         if self.shared.guard.is_child() {
             let what = "attaching a host window that was made before the process forked".to_owned();
-            return Err(OpenError::Refused { what, errno: Errno(libc::EPERM) });
+            return Err(OpenError::refused(what, Errno(libc::EPERM)));
         }
         let region = self.shared.claim.attach(|| Region::reserve(window))?;
         *self.shared.phase() = Phase::InUse;
@@ -123,6 +124,12 @@ impl HostWindowBackend {
             Phase::Drained(region, _) => !region.is_out_of_control(),
             Phase::Fresh | Phase::Released => false,
         }
+    }
+
+    /// Whether this process is a fork of the one that made the window.
+    #[must_use]
+    pub fn in_forked_child(&self) -> bool {
+        self.shared.guard.is_child()
     }
 
     /// Frees the addresses. The VMM has removed the memory slot, or the VM is gone. Doing so again is fine.

@@ -1,8 +1,9 @@
 //! One range of host addresses that is the window: reserved once, files placed in it by `MAP_FIXED`.
 
 use super::holes::Holes;
+use super::tenancy::Tenancy;
 use crate::addr::{DAX_RANGE, Span};
-use crate::backend::{Failure, Placement};
+use crate::backend::{Failure, Hold, Placement};
 use crate::book::Mapping;
 use crate::budget::Budget;
 use crate::error::OpenError;
@@ -11,6 +12,7 @@ use crate::sys::{Errno, FileRange, Filesystem, HoleKind, Reservation, Shown, acc
 use crate::window::Window;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Alignment of the window's host address: that of the largest page a guest's page tables and the host's share.
 #[allow(clippy::cast_possible_truncation)] // 2 MiB
@@ -34,6 +36,7 @@ pub(in crate::backend) struct Region {
     proven: BTreeMap<(u64, bool), bool>,
     /// Where memory of others may lie.
     pub(super) out_of_control: Option<Span>,
+    tenancy: Arc<Tenancy>,
 }
 
 impl Region {
@@ -42,13 +45,21 @@ impl Region {
         let length = usize::try_from(size).ok().filter(|_| size < ADDRESS_SPACE).ok_or_else(|| {
             OpenError::Invalid(format!("window size {size:#x} is larger than a process's address space"))
         })?;
-        let refused = |errno| OpenError::Refused {
+        let refused = |errno: Errno| OpenError::Refused {
             what: format!("reserving {size:#x} bytes of addresses for the window"),
             errno,
+            remedy: (errno.0 == libc::ENOMEM)
+                .then(|| "RLIMIT_AS, or vm.max_map_count, leaves no room: take a smaller window".to_owned()),
         };
         let reservation = Reservation::new(length, ALIGNMENT).map_err(refused)?;
-        let (holes, proven, out_of_control) = (None, BTreeMap::new(), None);
-        let mut region = Box::new(Self { reservation, window: *window, holes, proven, out_of_control });
+        let mut region = Box::new(Self {
+            reservation,
+            window: *window,
+            holes: None,
+            proven: BTreeMap::new(),
+            out_of_control: None,
+            tenancy: Arc::default(),
+        });
         let apart = Holes::count(size) <= Budget::of_process().left() / SHARE_OF_BUDGET;
         if apart && region.keep_holes_apart().is_err() {
             // Nobody points at it yet: should the host keep it, a range of addresses is all that is lost.
@@ -148,15 +159,25 @@ impl Region {
         self.out_of_control.is_some()
     }
 
-    /// Frees the addresses, unless something that is not the window's may lie there; or gives the region back. The caller
-    /// has made sure that no guest reaches them.
-    pub(in crate::backend) fn release(self: Box<Self>) -> Result<(), (Box<Self>, Errno)> {
+    /// Keeps the addresses reserved, whatever is released, until it is dropped.
+    pub(super) fn hold(&self) -> Hold {
+        self.tenancy.hold()
+    }
+
+    /// Frees the addresses, unless something that is not the window's may lie there; or gives the region back. While
+    /// somebody holds them, they are freed when that ends. The caller has made sure that no guest reaches them.
+    pub(in crate::backend) fn release(mut self: Box<Self>) -> Result<(), (Box<Self>, Errno)> {
         if self.is_out_of_control() {
             return Err((self, Errno(libc::EIO)));
         }
-        let Self { reservation, window, holes, proven, out_of_control } = *self;
+        std::mem::take(&mut self.tenancy).end(self)
+    }
+
+    /// Frees the addresses, or gives the region back. Nobody holds them.
+    pub(super) fn free(self) -> Result<(), (Box<Self>, Errno)> {
+        let Self { reservation, window, holes, proven, out_of_control, tenancy } = self;
         reservation.release().map_err(|(reservation, errno)| {
-            (Box::new(Self { reservation, window, holes, proven, out_of_control }), errno)
+            (Box::new(Self { reservation, window, holes, proven, out_of_control, tenancy }), errno)
         })
     }
 }

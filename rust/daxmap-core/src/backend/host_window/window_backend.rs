@@ -1,8 +1,8 @@
 //! A region at work under a mapper.
 
 use super::region::Region;
-use crate::addr::WindowOffset;
-use crate::backend::{Backend, Change, Failure};
+use crate::addr::{Span, WindowOffset};
+use crate::backend::{Backend, Change, Failure, Hold};
 use crate::budget::Charge;
 use crate::sys::Errno;
 use std::fmt;
@@ -82,6 +82,10 @@ impl Backend for WindowBackend {
 
     fn write(&self, offset: WindowOffset, data: &[u8]) -> Result<(), Errno> {
         self.region.reservation().range().write(offset.0, data)
+    }
+
+    fn hold(&self, _span: Span) -> Option<Vec<Hold>> {
+        Some(vec![self.region.hold()])
     }
 
     fn close(self: Box<Self>, charge: Charge, notes: &mut Vec<String>) -> bool {

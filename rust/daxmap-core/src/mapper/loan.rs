@@ -1,0 +1,150 @@
+//! Memory of the window that is lent to the VMM's other devices: their buffers may lie in it.
+
+use super::Mapper;
+use super::access::{check_writable, covering};
+use crate::addr::{GuestAddress, Span};
+use crate::backend::Hold;
+use crate::error::{Error, Result};
+use crate::stats::Departure;
+use crate::sys::ForkGuard;
+use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A part of what is lent, in one piece of host memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its first address in this process.
+    pub host_address: usize,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+/// The ranges of a window that are lent.
+#[derive(Debug, Default)]
+pub(super) struct Lent {
+    /// How many there are. Relaxed is enough: one more comes under the mapper's lock, with which it is looked at; and who
+    /// misses that there is one less finds so in `spans`.
+    count: AtomicUsize,
+    spans: Mutex<Vec<Span>>,
+}
+
+impl Lent {
+    fn spans(&self) -> MutexGuard<'_, Vec<Span>> {
+        self.spans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, span: Span) {
+        let mut spans = self.spans();
+        spans.push(span);
+        self.count.store(spans.len(), Relaxed);
+    }
+
+    fn take_back(&self, span: Span) {
+        let mut spans = self.spans();
+        if let Some(index) = spans.iter().position(|lent| *lent == span) {
+            spans.swap_remove(index);
+        }
+        self.count.store(spans.len(), Relaxed);
+    }
+
+    /// One that shares a byte with `span`.
+    fn overlapping(&self, span: Span) -> Option<Span> {
+        if self.count.load(Relaxed) == 0 {
+            return None;
+        }
+        self.spans().iter().copied().find(|lent| lent.overlaps(span))
+    }
+}
+
+/// Memory of the window that a device may use, until this is dropped.
+///
+/// Meanwhile the mappings that hold it can't be changed, nor can anything be mapped in their ranges (EBUSY). A reset or a
+/// drain takes them from the guest all the same, and from a host window: an access by system call is EFAULT then. But the
+/// addresses are kept, so that no other memory is ever found there.
+#[derive(Debug)]
+#[must_use = "the memory is lent until this is dropped"]
+pub struct Loan {
+    pieces: Vec<Piece>,
+    span: Option<Span>,
+    lent: Arc<Lent>,
+    holds: Vec<Hold>,
+    guard: ForkGuard,
+}
+
+impl Loan {
+    /// The host memory, in the order of the guest's; pieces that touch are one.
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if self.guard.is_child() {
+            // A thread of the parent may have had the lock. What is held is the parent's.
+            mem::forget(mem::take(&mut self.holds));
+        } else if let Some(span) = self.span {
+            self.lent.take_back(span);
+        }
+    }
+}
+
+impl Mapper {
+    /// Lends the `length` bytes of the window at guest physical address `address`, both of any alignment, to a device of
+    /// the VMM's; `writable` if it stores there. Whether the host has the pages is not looked at: past the end of a file,
+    /// a system call on them is EFAULT, and a load or store is SIGBUS.
+    ///
+    /// # Errors
+    /// ENODEV (closed), EPERM (forked child), EFAULT (not in the window, or a hole), EACCES (`writable`, and a mapping is
+    /// read-only), ENOTSUP (the guest's memory is not this process's).
+    pub fn resolve(&self, address: GuestAddress, length: u64, writable: bool) -> Result<Loan> {
+        self.attempt("resolve", || {
+            self.locked(|open| {
+                let (lent, guard) = (Arc::clone(&self.lent), self.guard);
+                let mut loan = Loan { pieces: Vec::new(), span: None, lent, holds: Vec::new(), guard };
+                let Some(span) = self.shown(open, address, length)? else { return Ok(loan) };
+                if writable {
+                    check_writable(open, span, address)?;
+                }
+                loan.holds = open.backend.hold(span).ok_or(Error::Elsewhere { address })?;
+                let mut mappings = span; // whole ones: cutting one would change the rest too, if only for a moment
+                for mapping in covering(open, span) {
+                    let part = mapping.span.intersection(span).unwrap_or(mapping.span);
+                    let host_address =
+                        open.backend.host_address_at(part.start()).ok_or(Error::Elsewhere { address })?;
+                    join(&mut loan.pieces, Piece { host_address, length: part.length() });
+                    mappings = mappings.hull(mapping.span);
+                }
+                self.lent.add(mappings);
+                loan.span = Some(mappings);
+                Ok(loan)
+            })
+        })
+    }
+
+    pub(super) fn is_lent(&self, span: Span) -> bool {
+        self.lent.overlapping(span).is_some()
+    }
+
+    /// EBUSY for a change of a range that is lent. A sweep is none of the guest's wishes, and passes.
+    pub(super) fn refuse_lent(&self, asked: Span, departure: Option<Departure>) -> Result<()> {
+        if matches!(departure, Some(Departure::Swept)) {
+            return Ok(());
+        }
+        self.lent.overlapping(asked).map_or(Ok(()), |lent| Err(Error::Lent { asked, lent }))
+    }
+}
+
+/// Adds a piece to the end, or to the last one where it touches that.
+fn join(pieces: &mut Vec<Piece>, next: Piece) {
+    if let Some(last) = pieces.last_mut()
+        && usize::try_from(last.length).ok().and_then(|length| last.host_address.checked_add(length))
+            == Some(next.host_address)
+    {
+        last.length = last.length.saturating_add(next.length);
+    } else {
+        pieces.push(next);
+    }
+}
