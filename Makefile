@@ -43,6 +43,7 @@ lint: $(BUILT) ## check format, lints, types, the stubs against the binary, and 
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/stubtest daxmap --mypy-config-file pyproject.toml
+	$(BIN)/python scripts/docs.py --check
 	$(BIN)/python scripts/licences.py --check
 
 rust-test: ## run the tests of the Rust core

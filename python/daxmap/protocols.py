@@ -3,7 +3,7 @@
 from enum import IntFlag
 from typing import Protocol
 
-__all__ = ["Access", "Backend", "Hypervisor", "Mapper", "OpenFile", "Resolver"]
+__all__ = ["Access", "Backend", "Hypervisor", "Mapper", "OpenFile", "Opener", "Resolver"]
 
 
 class Access(IntFlag):
@@ -112,6 +112,25 @@ class Resolver(Protocol):
         Raises:
             OSError: There is no such file, or the guest has no right to it. The guest is told the errno, or what stands
                 for it (docs/virtiofs.md): EIO for EAGAIN and EINTR, ENOSPC for ENOMEM.
+        """
+
+
+class Opener(Protocol):
+    """Opens the files of a state that is restored: see `DaxMapper.restore_state`. Called with no lock held."""
+
+    def __call__(self, dev: int, ino: int, writable: bool, /) -> int | OpenFile:  # noqa: FBT001
+        """Give a file.
+
+        Args:
+            dev: Its `st_dev`, as it was when the state was exported.
+            ino: Its `st_ino`. Another file than this one is refused with ESTALE.
+            writable: Whether one of its mappings is writable: then it has to be open for reading and writing.
+
+        Returns:
+            A descriptor, which stays the opener's, or an object that is closed once the file's mappings stand.
+
+        Raises:
+            OSError: There is no such file: then nothing is restored.
         """
 
 

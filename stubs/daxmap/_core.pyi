@@ -1,15 +1,16 @@
 """The Rust core. Private: import these names from `daxmap`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, final
+from typing import Any, Literal, Self, final
 
 from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath, WriteableBuffer
 from typing_extensions import disjoint_base
 
 from daxmap.layout import Share
-from daxmap.protocols import Backend, Hypervisor, Mapper, Resolver
+from daxmap.protocols import Backend, Hypervisor, Mapper, Opener, Resolver
 
 __all__ = [
     "DaxMapper",
@@ -38,8 +39,11 @@ def _threads_inside() -> list[int]:
 
 @final
 class MappingInfo:
-    """One live mapping, as it was when it was asked for."""
+    """One live mapping, as it was when it was asked for. A plain value: compared, hashed, matched, pickled."""
 
+    __match_args__ = ("window_offset", "length", "file_offset", "writable", "dev", "ino")
+    def __new__(cls, window_offset: int, length: int, file_offset: int, writable: bool, dev: int, ino: int) -> Self: ...
+    def __getnewargs__(self) -> tuple[int, int, int, bool, int, int]: ...
     @property
     def window_offset(self) -> int:
         """Where it starts in the window, in bytes."""
@@ -63,8 +67,11 @@ class MappingInfo:
 
 @final
 class RemoveResult:
-    """What became of a batch of removals."""
+    """What became of a batch of removals. A plain value: compared, matched, pickled."""
 
+    __match_args__ = ("removed", "failed")
+    def __new__(cls, removed: int, failed: Sequence[tuple[int, int, int]]) -> Self: ...
+    def __getnewargs__(self) -> tuple[int, list[tuple[int, int, int]]]: ...
     @property
     def removed(self) -> int:
         """How many entries were removed."""
@@ -78,15 +85,53 @@ class RemoveResult:
 
 @final
 class DaxStats:
-    """A mapper's counters at one moment.
+    """A mapper's counters at one moment. A plain value: compared, matched, pickled, made of `as_dict()`.
 
     When no call is under way, `setup_count + split_count == remove_count + replaced_count + swept_count +
     leaked_count + lost_count + live_mappings`.
 
-    `DaxStats()` is all zeros.
+    `DaxStats()` is all zeros, and `after - before` is what happened in between: `live_mappings`, `live_bytes` and
+    `peak_mappings` are then by how much they rose, and may be negative.
+
+    Raises:
+        OverflowError: A counter outside 64 bits, signed.
     """
 
-    def __new__(cls) -> Self: ...
+    __match_args__ = (
+        "setup_count",
+        "setup_bytes",
+        "remove_count",
+        "upgrade_count",
+        "replaced_count",
+        "split_count",
+        "swept_count",
+        "leaked_count",
+        "lost_count",
+        "live_mappings",
+        "live_bytes",
+        "peak_mappings",
+        "errors",
+    )
+    def __new__(
+        cls,
+        *,
+        setup_count: int = 0,
+        setup_bytes: int = 0,
+        remove_count: int = 0,
+        upgrade_count: int = 0,
+        replaced_count: int = 0,
+        split_count: int = 0,
+        swept_count: int = 0,
+        leaked_count: int = 0,
+        lost_count: int = 0,
+        live_mappings: int = 0,
+        live_bytes: int = 0,
+        peak_mappings: int = 0,
+        errors: Mapping[int, int] | None = None,
+    ) -> Self: ...
+    def __sub__(self, value: DaxStats, /) -> DaxStats: ...
+    def __rsub__(self, value: DaxStats, /) -> DaxStats: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
     @property
     def setup_count(self) -> int:
         """Mappings set up. An upgrade is not one."""
@@ -126,9 +171,14 @@ class DaxStats:
     @property
     def errors(self) -> dict[int, int]:
         """Failures by errno, without those that never happened."""
+    @property
+    def errors_by_name(self) -> dict[str, int]:
+        """The same by the names of `errno.errorcode`; a number that has none is its own name."""
     def as_dict(self) -> dict[str, int | dict[int, int]]:
-        """All counters by name, plain data for a metrics exporter."""
+        """All counters by name, plain data for a metrics exporter: `DaxStats(**stats.as_dict()) == stats`."""
     def __eq__(self, value: object, /) -> bool: ...
+    def _repr_html_(self) -> str:
+        """A table of the counters, for notebooks."""
 
 @final
 class HostWindowBackend:
@@ -138,6 +188,8 @@ class HostWindowBackend:
     `mapper.host_address` and `mapper.size` to `KVM_SET_USER_MEMORY_REGION`. The reservation outlives the mapper: as
     long as a slot points there, freed addresses would show the guest whatever lands there. One backend serves one
     mapper. Thread-safe.
+
+    A context manager: leaving it is `release`, and in a forked child nothing.
 
     Raises:
         OSError: ENOMEM, if the process cannot watch its forks.
@@ -153,6 +205,10 @@ class HostWindowBackend:
             OSError: EBUSY before the mapper is drained; EPERM in a forked child; EIO if memory of others may lie in
                 the window (see the log), else what munmap(2) said.
         """
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
 
 @final
 class KvmBackend:
@@ -160,6 +216,8 @@ class KvmBackend:
 
     The mapper puts the slot in when it is made and deletes it when it is drained; only then are the addresses freed.
     `vm_fd` is duplicated, so the VM lives until the mapper is drained. One backend serves one mapper. Thread-safe.
+
+    A context manager, as all backends are; there is nothing left to do on leaving it.
 
     Args:
         vm_fd: The VM, from KVM_CREATE_VM: an int or an object with `fileno()`.
@@ -171,6 +229,10 @@ class KvmBackend:
     """
 
     def __new__(cls, vm_fd: FileDescriptorLike, slot: int) -> Self: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
 
 @final
 class HypervisorBackend:
@@ -185,10 +247,15 @@ class HypervisorBackend:
         hypervisor: See `daxmap.protocols.Hypervisor`.
 
     Raises:
-        TypeError: It lacks `map` or `unmap`, or one of its methods cannot be called.
+        TypeError: It lacks `map` or `unmap`, one of its methods cannot be called or is a coroutine function, or it is a
+            class.
     """
 
     def __new__(cls, hypervisor: Hypervisor) -> Self: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
 
 @final
 class HvfBackend:
@@ -206,6 +273,10 @@ class HvfBackend:
     """
 
     def __new__(cls, *, framework: StrPath = ...) -> Self: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
 
 @final
 class DaxMapper:
@@ -226,7 +297,7 @@ class DaxMapper:
 
     Args:
         base: Guest physical address of the window, a multiple of `page_size`.
-        size: Its size in bytes, a multiple of `page_size`, not 0.
+        size: Its size, a multiple of `page_size`, not 0: in bytes, or as text such as "128MiB".
         backend: How the guest is shown memory. One of daxmap's serves this mapper alone. The VMM's own object is one if
             it has the methods of `daxmap.protocols.Backend`.
         readonly: Refuse writable mappings.
@@ -238,7 +309,7 @@ class DaxMapper:
         name: Of the share, for `repr`, log records and errors.
 
     Raises:
-        TypeError: The backend lacks a method, or has one that cannot be called.
+        TypeError: The backend lacks a method, has one that cannot be called or is a coroutine function, or is a class.
         ValueError: A value that no host would take, or a backend that serves another mapper.
         OSError: The host refused: ENOMEM (no addresses), or what KVM_SET_USER_MEMORY_REGION said.
     """
@@ -246,7 +317,7 @@ class DaxMapper:
     def __new__(
         cls,
         base: int,
-        size: int,
+        size: int | str,
         backend: HostWindowBackend | KvmBackend | HypervisorBackend | HvfBackend | Backend,
         *,
         readonly: bool = False,
@@ -306,10 +377,26 @@ class DaxMapper:
         Raises:
             OSError: In this order: ENODEV (drained), EPERM (forked child), EINVAL (not aligned, empty, outside the
                 window, past 2**63 - 1 in the file), EROFS (read-only mapper), EBADF (`fd` is not open), ENODEV (not a
-                regular file, or one of hugetlbfs), EEXIST (overlaps a live mapping, without `replace`), ENOSPC (over
-                the budget), what mmap(2) said (EACCES: `fd` is not open for this access), EIO (the guest could not be
-                shown it; or the change failed on its way, and so did the way back: what was lost is counted in
-                `lost_count`).
+                regular file, or one of hugetlbfs), EEXIST (overlaps a live mapping, without `replace`), EBUSY (what is
+                there, or was, is lent by `resolve`), ENOSPC (over the budget), what mmap(2) said (EACCES: `fd` is not
+                open for this access), EIO (the guest could not be shown it; or the change failed on its way, and so did
+                the way back: what was lost is counted in `lost_count`).
+        """
+    def map_file(self, file: FileDescriptorLike, window_offset: int = 0, writable: bool = False) -> int:
+        """Make the window show a whole file, from `window_offset` on: its length, rounded up to pages.
+
+        What the file grows by later is not shown.
+
+        Args:
+            file: The file, as `fd` of `setup_mapping`.
+            window_offset: Where it starts in the window, in bytes, a multiple of `page_size`.
+            writable: Whether the guest may store to it.
+
+        Returns:
+            The length of the mapping in bytes: what `remove_mapping` wants.
+
+        Raises:
+            OSError: As `setup_mapping`, and EINVAL for an empty file.
         """
     def remove_mapping(self, window_offset: int, length: int) -> None:
         """Remove one mapping: FUSE_REMOVEMAPPING with one entry.
@@ -320,8 +407,9 @@ class DaxMapper:
 
         Raises:
             OSError: In this order: ENODEV (drained), EPERM (forked child), ENOENT (no mapping starts there), EINVAL
-                (its length is another), EIO (the guest still has it, and it is kept; or it is unknown whether it has,
-                and then it is counted in `lost_count`, and asked for again by the next call that touches the range).
+                (its length is another), EBUSY (lent by `resolve`), EIO (the guest still has it, and it is kept; or it
+                is unknown whether it has, and then it is counted in `lost_count`, and asked for again by the next call
+                that touches the range).
         """
     def remove_range(self, window_offset: int, length: int) -> None:
         """Have a range show nothing, whatever lies in it: what FUSE_REMOVEMAPPING means on the wire.
@@ -336,8 +424,8 @@ class DaxMapper:
 
         Raises:
             OSError: In this order: ENODEV (drained), EPERM (forked child), EINVAL (not aligned, empty, outside the
-                window), ENOSPC (a cut in the middle makes two mappings of one, and the budget is used up), EIO (as
-                `remove_mapping`).
+                window), EBUSY (lent by `resolve`), ENOSPC (a cut in the middle makes two mappings of one, and the
+                budget is used up), EIO (as `remove_mapping`).
         """
     def refresh(self, fd: FileDescriptorLike) -> int:
         """Map every live mapping of a file again, in place, from this descriptor.
@@ -354,16 +442,17 @@ class DaxMapper:
 
         Raises:
             OSError: In this order: ENODEV (drained), EPERM (forked child), EBADF (`fd` is not open), ENODEV (not a
-                regular file); each mapping is tried, and the first failure raised: what mmap(2) said, or EIO.
+                regular file); each mapping is tried, and the first failure raised: EBUSY (lent by `resolve`), what
+                mmap(2) said, or EIO.
         """
-    def remove_mappings(self, mappings: Iterable[tuple[int, int]]) -> RemoveResult:
+    def remove_mappings(self, mappings: Iterable[tuple[int, int] | MappingInfo]) -> RemoveResult:
         """Remove many mappings: FUSE_REMOVEMAPPING. Neighbours go in one system call.
 
         Each entry is tried, whatever becomes of the others, and what becomes of it is what `remove_mapping` would do,
         one by one, in the order given.
 
         Args:
-            mappings: Pairs of window offset and length, in bytes.
+            mappings: Pairs of window offset and length, in bytes; or what iterating over the mapper gives.
 
         Raises:
             OSError: ENODEV (drained), EPERM (forked child). Failures of entries are in the result instead.
@@ -420,6 +509,92 @@ class DaxMapper:
 
         Raises:
             OSError: As `read`, and EACCES if a mapping is read-only.
+        """
+    def resolve(
+        self, guest_address: int, length: int, *, writable: bool
+    ) -> AbstractContextManager[list[tuple[int, int]]]:
+        """Lend memory of the window to a device of the VMM: a guest's buffer may lie there.
+
+        `with mapper.resolve(address, length, writable=True) as pieces` gives `[(host_address, length), ...]`, in the
+        guest's order. While the block runs, the mappings that hold the range can't be changed or removed, nor can
+        anything be mapped there: that is EBUSY, for the guest's own requests too, and a sane guest never asks for it.
+        `reset` and `drain_all` take the range from the guest all the same, and from a host window, where a system call
+        on it is EFAULT then; but the addresses stay reserved until the block ends, so that nobody else's memory is
+        ever found there.
+
+        Give the addresses to system calls: preadv(2), pwritev(2), io_uring. Where the host has no page, past the end
+        of a file say, those are EFAULT, and a plain load or store is a SIGBUS. Store nothing unless `writable`.
+
+        Args:
+            guest_address: Guest physical address of the first byte, of any alignment.
+            length: Number of bytes.
+            writable: Whether the device stores there.
+
+        Raises:
+            OSError: On entering the block: ENODEV (drained), EPERM (forked child), EFAULT (an address outside the
+                window, or a hole), EACCES (`writable`, and a mapping is read-only), ENOTSUP (the backend is a Python
+                object, which knows no host addresses).
+            RuntimeError: On entering the block a second time, while it runs.
+        """
+    def explain(self, guest_address: int) -> str:
+        """Say in a line what the guest finds at an address, and so why an access there was refused.
+
+        That it is outside the window, a hole and what lies around it, a read-only mapping, past the end of a file, a
+        page that the host could not supply, or nothing that would refuse it; and which byte of which file it is. For
+        the person whose KVM_RUN said EFAULT, or whose guest's access was an MMIO exit. Works on a closed mapper, too.
+
+        Args:
+            guest_address: Guest physical address, any number of 64 bits.
+
+        Raises:
+            OSError: EPERM in a forked child.
+        """
+    def export_state(self) -> dict[str, Any]:
+        """The live mappings as plain data that JSON and pickle can carry: for a snapshot of the guest.
+
+        A guest restored from a snapshot does not send its FUSE_SETUPMAPPING requests again: it goes on reading its
+        window. The data hold where the window is, and of each mapping its range, its file's identity (`st_dev`,
+        `st_ino`), file offset and access. Stop the guest first.
+
+        Raises:
+            OSError: ENODEV (drained), EPERM (forked child).
+        """
+    def restore_state(self, data: Mapping[str, Any], opener: Opener) -> None:
+        """Set the mappings of an exported state up again, all or none, on a mapper that has none.
+
+        Nobody else may use the mapper meanwhile.
+
+        Args:
+            data: What `export_state` gave, in this process or another.
+            opener: Opens a file: see `daxmap.protocols.Opener`. It is called once for each.
+
+        Raises:
+            TypeError: `data` has not the form of a state.
+            ValueError: `data` is of another version, or of a window at another address or of another size.
+            OSError: ENOTEMPTY (there are mappings), ESTALE (the opener gave another file); and what `setup_mapping` or
+                the opener raises. There are no mappings then.
+        """
+    def render(self, *, width: int | None = None) -> str:
+        """The window as a picture in text: see `daxmap.picture`.
+
+        Args:
+            width: Columns to fill; None for those of the terminal.
+
+        Raises:
+            OSError: EPERM in a forked child.
+        """
+    def to_svg(self) -> str:
+        """The window as a picture, an SVG document that needs nothing else.
+
+        Raises:
+            OSError: EPERM in a forked child.
+        """
+    def _repr_html_(self) -> str:
+        """The picture, for notebooks."""
+    def _survey(self) -> list[tuple[MappingInfo, str | None, int | None, list[int]]]:
+        """The live mappings and what the host has of them: path, file size, resident bytes for each 2 MiB.
+
+        Looked at one by one, so a mapping that changes meanwhile is left out.
         """
     def stats(self) -> DaxStats:
         """The counters. Takes no lock."""

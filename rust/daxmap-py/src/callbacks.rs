@@ -7,7 +7,7 @@ use daxmap_core::{Errno, ForkGuard, OpenError, Refusal};
 use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyAttributeError, PyOSError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt};
+use pyo3::types::{PyBool, PyInt, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 /// The methods of a hypervisor or a backend that is a Python object.
@@ -108,6 +108,25 @@ pub(crate) fn errno_of(py: Python<'_>, error: &PyErr) -> Option<i32> {
     (1..4096).contains(&errno).then_some(errno)
 }
 
+/// A `TypeError` for what gives a coroutine when it is called, which nobody here would await.
+pub(crate) fn refuse_coroutine_function(name: &str, callable: &Bound<'_, PyAny>) -> PyResult<()> {
+    const CO_COROUTINE: u32 = 0x80; // Include/cpython/code.h, and `inspect`
+    let flags = |function: &Bound<'_, PyAny>| {
+        function.getattr("__code__").and_then(|code| code.getattr("co_flags")?.extract::<u32>()).unwrap_or(0)
+    };
+    let called = callable.getattr("__call__").map_or(0, |call| flags(&call));
+    if (flags(callable) | called) & CO_COROUTINE == 0 {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err(format!("{name} is a coroutine function: it is called, and never awaited")))
+}
+
+/// A `TypeError` for a class where an object of it is wanted.
+pub(crate) fn refuse_class(name: &str, object: &Bound<'_, PyAny>) -> PyResult<()> {
+    let Ok(class) = object.cast::<PyType>() else { return Ok(()) };
+    Err(PyTypeError::new_err(format!("{name}: {class} is a class; an object of it is wanted: {}()", class.name()?)))
+}
+
 fn method(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<Py<PyAny>>> {
     let found = match object.getattr(name) {
         Ok(found) if found.is_none() => return Ok(None),
@@ -115,10 +134,11 @@ fn method(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<Py<PyAny>>> 
         Err(error) if error.is_instance_of::<PyAttributeError>(object.py()) => return Ok(None),
         Err(error) => return Err(error),
     };
-    if found.is_callable() {
-        return Ok(Some(found.unbind()));
+    if !found.is_callable() {
+        return Err(PyTypeError::new_err(format!("{name} of {} is not callable", object.get_type())));
     }
-    Err(PyTypeError::new_err(format!("{name} of {} is not callable", object.get_type())))
+    refuse_coroutine_function(&format!("{name} of {}", object.get_type()), &found)?;
+    Ok(Some(found.unbind()))
 }
 
 fn required(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyAny>> {

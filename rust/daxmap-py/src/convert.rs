@@ -1,9 +1,10 @@
 //! Arguments that Python programs write in more than one way.
 
+use crate::argument::named;
 use crate::exit;
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyInt;
+use pyo3::types::{PyInt, PyString};
 use std::os::fd::RawFd;
 
 /// A file descriptor: an int, or anything with `fileno()`. Whether it is open is for `fstat` to say.
@@ -22,7 +23,8 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Fd {
                 return error;
             }
             let kind = object.get_type();
-            PyTypeError::new_err(format!("a file descriptor is an int or has fileno(), not {kind}"))
+            let hint = if object.is_instance_of::<PyString>() { ": open the file first" } else { "" };
+            PyTypeError::new_err(format!("a file descriptor is an int or has fileno(), not {kind}{hint}"))
         })?;
         let answer = fileno.call0()?;
         match answer.cast::<PyInt>() {
@@ -36,6 +38,6 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Fd {
 fn number(fd: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
     fd.extract().or_else(|too_large| {
         let is_64_bit = fd.extract::<u64>().is_ok() || fd.extract::<i64>().is_ok();
-        if is_64_bit { Ok(-1) } else { Err(too_large) }
+        if is_64_bit { Ok(-1) } else { Err(named("fd", &fd, too_large, i32::MAX.unsigned_abs().into())) }
     })
 }

@@ -1,5 +1,6 @@
 //! `daxmap._core._Device`, for the command `daxmap serve`.
 
+use crate::docs::docstring;
 use crate::error::open_error;
 use crate::file_server::share_options;
 use crate::session::{offer_of, setup_counts};
@@ -17,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A directory as a virtiofs device, at a socket.
+#[doc = docstring!(_Device)]
 #[pyclass(frozen, name = "_Device", module = "daxmap._core")]
 pub(crate) struct PyDevice {
     device: Arc<Device>,
@@ -51,6 +52,7 @@ impl PyDevice {
         py.detach(|| open(&directory, &socket, settings, &options, confined))
     }
 
+    #[doc = docstring!(_Device.start)]
     fn start(&self, once: bool) -> PyResult<()> {
         let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
         let (Some(socket), None) = (&serving.0, &serving.1) else {
@@ -61,56 +63,67 @@ impl PyDevice {
         Ok(())
     }
 
+    #[doc = docstring!(_Device.stop)]
     fn stop(&self) {
         if let Some(service) = &self.serving.lock().unwrap_or_else(PoisonError::into_inner).1 {
             service.stop();
         }
     }
 
+    #[doc = docstring!(_Device.close)]
     fn close(&self) {
         self.stop();
         self.serving.lock().unwrap_or_else(PoisonError::into_inner).0 = None;
     }
 
+    #[doc = docstring!(_Device.fileno)]
     fn fileno(&self) -> i32 {
         self.notices.as_fd().as_raw_fd()
     }
 
+    #[doc = docstring!(_Device.notices)]
     fn notices(&self) -> Vec<String> {
         self.notices.take()
     }
 
+    #[doc = docstring!(_Device.ended)]
     #[getter]
     fn ended(&self) -> bool {
         let serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
         serving.1.as_ref().is_none_or(Service::has_ended)
     }
 
+    #[doc = docstring!(_Device.front_end)]
     #[getter]
     fn front_end(&self) -> &'static str {
         let serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
         serving.1.as_ref().map_or("none", Service::front_end)
     }
 
+    #[doc = docstring!(_Device.confinement)]
     #[getter]
     fn confinement(&self) -> (Vec<String>, Vec<String>) {
         let Confinement { has, lacks } = self.confinement.clone();
         (has, lacks)
     }
 
+    #[doc = docstring!(_Device.without_dax)]
     #[getter]
     fn without_dax(&self) -> Option<String> {
         self.device.without_dax()
     }
 
+    #[doc = docstring!(_Device.stats)]
     fn stats(&self) -> DaxStats {
-        DaxStats(self.device.stats())
+        self.device.stats().into()
     }
 
+    #[doc = docstring!(_Device._offer)]
     fn _offer(&self) -> (&'static str, String) {
         offer_of(self.device.session())
     }
 
+    #[doc = docstring!(_Device._setup_counts)]
     fn _setup_counts<'py>(&self, py: Python<'py>) -> PyResult<(u64, Bound<'py, PyDict>)> {
         setup_counts(py, self.device.session())
     }

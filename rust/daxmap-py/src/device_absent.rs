@@ -1,10 +1,11 @@
 //! What stands for the device where there is no Linux: making one says so.
 
+use crate::docs::docstring;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-/// A directory as a virtiofs device: on Linux only.
+#[doc = docstring!(_Device)]
 #[pyclass(frozen, name = "_Device", module = "daxmap._core")]
 pub(crate) struct PyDevice;
 

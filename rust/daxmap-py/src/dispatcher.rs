@@ -1,7 +1,8 @@
 //! The part of `daxmap.DaxDispatcher` that every request passes.
 
-use crate::callbacks::errno_of;
+use crate::callbacks::{errno_of, refuse_class, refuse_coroutine_function};
 use crate::convert::Fd;
+use crate::docs::docstring;
 use crate::error::Raised;
 use crate::exit;
 use crate::interrupt::raised_after;
@@ -18,7 +19,7 @@ use pyo3::types::{IntoPyDict, PyBool, PyBytes, PyDict, PyInt};
 use pyo3::{PyTraverseError, PyVisit};
 use std::os::fd::RawFd;
 
-/// Replies to one share's requests.
+#[doc = docstring!(_Dispatcher)]
 #[pyclass(frozen, subclass, weakref, name = "_Dispatcher", module = "daxmap._core")]
 pub(crate) struct Dispatcher {
     mapper: AnyMapper,
@@ -56,6 +57,7 @@ impl Dispatcher {
         if !resolver.is_callable() {
             return Err(PyTypeError::new_err(format!("resolver: {} is not callable", resolver.get_type())));
         }
+        refuse_coroutine_function("resolver", &resolver)?;
         let policy = match dax {
             "always" => Policy::Always,
             "inode" => Policy::Inode { min_size },
@@ -69,6 +71,7 @@ impl Dispatcher {
         })
     }
 
+    #[doc = docstring!(_Dispatcher.handle)]
     fn handle<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         match read(request)? {
             Some((header, body)) => self.reply_to(request.py(), &header, &body),
@@ -76,6 +79,7 @@ impl Dispatcher {
         }
     }
 
+    #[doc = docstring!(_Dispatcher.negotiate)]
     fn negotiate<'py>(
         &self,
         init_request: &Bound<'py, PyAny>,
@@ -96,14 +100,17 @@ impl Dispatcher {
         Ok(PyBytes::new(own.py(), &reply))
     }
 
+    #[doc = docstring!(_Dispatcher._attr_flags)]
     fn _attr_flags(&self, mode: u32, size: u64) -> u32 {
         if matches!(self.mapper, AnyMapper::None) { 0 } else { self.session.policy().attr_flags(mode, size) }
     }
 
+    #[doc = docstring!(_Dispatcher._offer)]
     fn _offer(&self) -> (&'static str, String) {
         offer_of(&self.session)
     }
 
+    #[doc = docstring!(_Dispatcher._setup_counts)]
     fn _setup_counts<'py>(&self, py: Python<'py>) -> PyResult<(u64, Bound<'py, PyDict>)> {
         setup_counts(py, &self.session)
     }
@@ -134,10 +141,12 @@ impl AnyMapper {
         if let Ok(ours) = mapper.cast::<DaxMapper>() {
             return Ok(Self::Ours(ours.clone().unbind()));
         }
+        refuse_class("mapper", mapper)?;
         for name in ["setup_mapping", "remove_range", "reset"] {
-            if !mapper.getattr_opt(name)?.is_some_and(|method| method.is_callable()) {
+            let Some(method) = mapper.getattr_opt(name)?.filter(PyAnyMethods::is_callable) else {
                 return Err(PyTypeError::new_err(format!("mapper: {} has no method {name}", mapper.get_type())));
-            }
+            };
+            refuse_coroutine_function(&format!("mapper: {name} of {}", mapper.get_type()), &method)?;
         }
         Ok(Self::Theirs(mapper.clone().unbind()))
     }

@@ -21,6 +21,12 @@ pub(crate) fn os_error(py: Python<'_>, label: &str, error: Error) -> PyErr {
     raised
 }
 
+/// The name of an errno, such as `EEXIST`, where Python knows one.
+pub(crate) fn errno_name(py: Python<'_>, errno: i32) -> Option<String> {
+    let names = py.import("errno").and_then(|module| module.getattr("errorcode")).ok()?;
+    names.get_item(errno).and_then(|name| name.extract()).ok()
+}
+
 /// A bad value is a `ValueError`, a host that refuses an `OSError`.
 pub(crate) fn open_error(error: OpenError) -> PyErr {
     match error {

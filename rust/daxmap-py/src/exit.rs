@@ -4,6 +4,7 @@
 //! unwinds the thread's stack, and frames of Rust abort the process for it. `daxmap._exit` sees to it that no thread is
 //! there any more; this module tells it which are, and lets none in afterwards.
 
+use crate::docs::docstring;
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use std::cell::OnceCell;
@@ -65,7 +66,7 @@ impl Drop for Inside {
     }
 }
 
-/// From now on, only the calling thread gets into Python code from Rust.
+#[doc = docstring!(_refuse_other_threads)]
 #[pyfunction]
 #[pyo3(name = "_refuse_other_threads")]
 pub(crate) fn refuse_other_threads(py: Python<'_>) -> PyResult<()> {
@@ -73,7 +74,7 @@ pub(crate) fn refuse_other_threads(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// The threads that are in Python code which Rust has called.
+#[doc = docstring!(_threads_inside)]
 #[pyfunction]
 #[pyo3(name = "_threads_inside")]
 pub(crate) fn threads_inside() -> Vec<u64> {

@@ -1,5 +1,6 @@
 //! `daxmap._core._FileServer`, the base of `daxmap.FileServer`.
 
+use crate::docs::docstring;
 use crate::error::open_error;
 use crate::guest_buffer::guest_slice;
 use crate::interrupt::raised_after;
@@ -15,7 +16,7 @@ use pyo3::types::{PyBytes, PyDict};
 use pyo3::{PyTraverseError, PyVisit};
 use std::path::PathBuf;
 
-/// Answers every request of one directory.
+#[doc = docstring!(_FileServer)]
 #[pyclass(frozen, subclass, weakref, name = "_FileServer", module = "daxmap._core")]
 pub(crate) struct PyFileServer {
     server: FileServer,
@@ -46,6 +47,7 @@ impl PyFileServer {
         Ok(Self { server, directory, options, mapper })
     }
 
+    #[doc = docstring!(_FileServer.answer)]
     fn answer<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let py = request.py();
         let request = bytes(request)?;
@@ -54,6 +56,7 @@ impl PyFileServer {
         Ok(reply.map(|reply| PyBytes::new(py, &reply)))
     }
 
+    #[doc = docstring!(_FileServer.answer_into)]
     fn answer_into(
         &self,
         py: Python<'_>,
@@ -67,25 +70,30 @@ impl PyFileServer {
         raised_after(|| Ok(py.detach(|| self.server.answer_into(&request, &reply))))
     }
 
+    #[doc = docstring!(_FileServer.directory)]
     #[getter]
     fn directory(&self) -> PathBuf {
         self.directory.clone()
     }
 
+    #[doc = docstring!(_FileServer.mapper)]
     #[getter]
     fn mapper(&self, py: Python<'_>) -> Option<Py<DaxMapper>> {
         self.mapper.as_ref().map(|mapper| mapper.clone_ref(py))
     }
 
+    #[doc = docstring!(_FileServer.readonly)]
     #[getter]
     fn readonly(&self) -> bool {
         self.options.readonly
     }
 
+    #[doc = docstring!(_FileServer._offer)]
     fn _offer(&self) -> (&'static str, String) {
         offer_of(self.server.session())
     }
 
+    #[doc = docstring!(_FileServer._setup_counts)]
     fn _setup_counts<'py>(&self, py: Python<'py>) -> PyResult<(u64, Bound<'py, PyDict>)> {
         setup_counts(py, self.server.session())
     }

@@ -1,10 +1,11 @@
 //! What stands for the file server where there is no Linux: making one says so.
 
+use crate::docs::docstring;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-/// Answers every request of one directory: on Linux only.
+#[doc = docstring!(_FileServer)]
 #[pyclass(frozen, subclass, name = "_FileServer", module = "daxmap._core")]
 pub(crate) struct PyFileServer;
 

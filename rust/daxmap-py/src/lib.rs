@@ -2,7 +2,10 @@
 #![deny(unsafe_code)]
 // Arguments of methods that Python calls arrive by value.
 #![allow(clippy::needless_pass_by_value)]
+// Docstrings are written for Python.
+#![allow(clippy::doc_markdown)]
 
+mod argument;
 mod backend;
 mod callbacks;
 mod convert;
@@ -12,6 +15,7 @@ mod device;
 #[path = "device_absent.rs"]
 mod device;
 mod dispatcher;
+mod docs;
 mod error;
 mod exit;
 #[cfg(target_os = "linux")]
@@ -23,10 +27,12 @@ mod file_server;
 mod guest_buffer;
 mod hypervisor;
 mod interrupt;
+mod loan;
 mod logging;
 mod mapper;
 mod message;
 mod own_backend;
+mod picture;
 mod session;
 mod values;
 

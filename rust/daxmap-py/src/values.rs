@@ -1,19 +1,44 @@
 //! Plain values that operations return.
 
+use crate::argument;
+use crate::docs::docstring;
+use crate::error::errno_name;
+use crate::picture;
 use daxmap_core::{BatchResult, Mapping, Stats};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
+use std::collections::BTreeMap;
 
-/// One live mapping.
-#[pyclass(frozen, eq, hash, get_all, module = "daxmap")]
+#[doc = docstring!(MappingInfo)]
+#[doc = docstring!(MappingInfo)]
+#[pyclass(frozen, eq, hash, module = "daxmap")]
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MappingInfo {
+    #[doc = docstring!(MappingInfo.window_offset)]
+    #[pyo3(get)]
     window_offset: u64,
+    #[doc = docstring!(MappingInfo.length)]
+    #[pyo3(get)]
     length: u64,
+    #[doc = docstring!(MappingInfo.file_offset)]
+    #[pyo3(get)]
     file_offset: u64,
+    #[doc = docstring!(MappingInfo.writable)]
+    #[pyo3(get)]
     writable: bool,
+    #[doc = docstring!(MappingInfo.dev)]
+    #[pyo3(get)]
     dev: u64,
+    #[doc = docstring!(MappingInfo.ino)]
+    #[pyo3(get)]
     ino: u64,
+}
+
+impl MappingInfo {
+    /// As an entry of a batch of removals.
+    pub(crate) fn range(&self) -> (u64, u64) {
+        (self.window_offset, self.length)
+    }
 }
 
 impl From<Mapping> for MappingInfo {
@@ -31,6 +56,28 @@ impl From<Mapping> for MappingInfo {
 
 #[pymethods]
 impl MappingInfo {
+    #[new]
+    fn new(
+        #[pyo3(from_py_with = argument::window_offset)] window_offset: u64,
+        #[pyo3(from_py_with = argument::length)] length: u64,
+        #[pyo3(from_py_with = argument::file_offset)] file_offset: u64,
+        writable: bool,
+        #[pyo3(from_py_with = argument::dev)] dev: u64,
+        #[pyo3(from_py_with = argument::ino)] ino: u64,
+    ) -> Self {
+        Self { window_offset, length, file_offset, writable, dev, ino }
+    }
+
+    #[classattr]
+    fn __match_args__(py: Python<'_>) -> PyResult<Py<PyTuple>> {
+        let names = ["window_offset", "length", "file_offset", "writable", "dev", "ino"];
+        Ok(PyTuple::new(py, names)?.unbind())
+    }
+
+    fn __getnewargs__(&self) -> (u64, u64, u64, bool, u64, u64) {
+        (self.window_offset, self.length, self.file_offset, self.writable, self.dev, self.ino)
+    }
+
     fn __repr__(&self) -> String {
         format!(
             "MappingInfo(window_offset={:#x}, length={:#x}, file_offset={:#x}, writable={}, dev={}, ino={})",
@@ -44,19 +91,22 @@ impl MappingInfo {
     }
 }
 
-/// What became of a batch of removals.
+#[doc = docstring!(RemoveResult)]
+#[doc = docstring!(RemoveResult)]
 #[pyclass(frozen, eq, module = "daxmap")]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RemoveResult {
+    #[doc = docstring!(RemoveResult.removed)]
     #[pyo3(get)]
     removed: u64,
+    #[doc = docstring!(RemoveResult.failed)]
     #[pyo3(get)]
     failed: Vec<(u64, u64, i32)>,
 }
 
 impl RemoveResult {
     /// `entries` is the batch that `result` speaks of.
-    pub(crate) fn new(result: BatchResult, entries: &[(u64, u64)]) -> Self {
+    pub(crate) fn of_batch(result: BatchResult, entries: &[(u64, u64)]) -> Self {
         let failed = result.failed.into_iter().filter_map(|(index, error)| {
             let (window_offset, length) = entries.get(index)?;
             Some((*window_offset, *length, error.errno().0))
@@ -67,72 +117,265 @@ impl RemoveResult {
 
 #[pymethods]
 impl RemoveResult {
+    #[new]
+    fn new(removed: u64, failed: Vec<(u64, u64, i32)>) -> Self {
+        Self { removed, failed }
+    }
+
+    #[classattr]
+    fn __match_args__(py: Python<'_>) -> PyResult<Py<PyTuple>> {
+        Ok(PyTuple::new(py, ["removed", "failed"])?.unbind())
+    }
+
+    fn __getnewargs__(&self) -> (u64, Vec<(u64, u64, i32)>) {
+        (self.removed, self.failed.clone())
+    }
+
+    #[doc = docstring!(RemoveResult.errno)]
+    #[doc = docstring!(RemoveResult.errno)]
     #[getter]
     fn errno(&self) -> i32 {
         self.failed.first().map_or(0, |(_, _, errno)| *errno)
     }
 
-    fn __repr__(&self) -> String {
-        format!("RemoveResult(removed={}, failed={:?})", self.removed, self.failed)
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let failed = self.failed.iter().map(|(window_offset, length, errno)| {
+            let name = errno_name(py, *errno).map_or_else(String::new, |name| format!(" {name}"));
+            format!("({window_offset:#x}, {length:#x}, {errno}{name})")
+        });
+        format!("RemoveResult(removed={}, failed=[{}])", self.removed, failed.collect::<Vec<_>>().join(", "))
     }
 }
 
-/// A mapper's counters.
+/// The plain counters by name, in the order in which Python sees them.
+const COUNTERS: [&str; 12] = [
+    "setup_count",
+    "setup_bytes",
+    "remove_count",
+    "upgrade_count",
+    "replaced_count",
+    "split_count",
+    "swept_count",
+    "leaked_count",
+    "lost_count",
+    "live_mappings",
+    "live_bytes",
+    "peak_mappings",
+];
+
+#[doc = docstring!(DaxStats)]
 #[pyclass(frozen, eq, module = "daxmap")]
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct DaxStats(pub(crate) Stats);
-
-/// The plain counters, by name: one list for the getters, `as_dict` and `repr`.
-macro_rules! counters {
-    ($($name:ident),+) => {
-        #[pymethods]
-        impl DaxStats {
-            #[new]
-            fn new() -> Self {
-                Self::default()
-            }
-
-            $(#[getter]
-            fn $name(&self) -> u64 {
-                self.0.$name
-            })+
-
-            #[getter]
-            fn errors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-                let errors = PyDict::new(py);
-                for (errno, count) in &self.0.errors {
-                    errors.set_item(errno, count)?;
-                }
-                Ok(errors)
-            }
-
-            fn as_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-                let all = PyDict::new(py);
-                $(all.set_item(stringify!($name), self.0.$name)?;)+
-                all.set_item("errors", self.errors(py)?)?;
-                Ok(all)
-            }
-
-            fn __repr__(&self) -> String {
-                let counters = [$(format!("{}={}", stringify!($name), self.0.$name)),+];
-                let errors: Vec<_> = self.0.errors.iter().map(|(errno, count)| format!("{errno}: {count}")).collect();
-                format!("DaxStats({}, errors={{{}}})", counters.join(", "), errors.join(", "))
-            }
-        }
-    };
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct DaxStats {
+    #[doc = docstring!(DaxStats.setup_count)]
+    #[pyo3(get)]
+    setup_count: i64,
+    #[doc = docstring!(DaxStats.setup_bytes)]
+    #[pyo3(get)]
+    setup_bytes: i64,
+    #[doc = docstring!(DaxStats.remove_count)]
+    #[pyo3(get)]
+    remove_count: i64,
+    #[doc = docstring!(DaxStats.upgrade_count)]
+    #[pyo3(get)]
+    upgrade_count: i64,
+    #[doc = docstring!(DaxStats.replaced_count)]
+    #[pyo3(get)]
+    replaced_count: i64,
+    #[doc = docstring!(DaxStats.split_count)]
+    #[pyo3(get)]
+    split_count: i64,
+    #[doc = docstring!(DaxStats.swept_count)]
+    #[pyo3(get)]
+    swept_count: i64,
+    #[doc = docstring!(DaxStats.leaked_count)]
+    #[pyo3(get)]
+    leaked_count: i64,
+    #[doc = docstring!(DaxStats.lost_count)]
+    #[pyo3(get)]
+    lost_count: i64,
+    #[doc = docstring!(DaxStats.live_mappings)]
+    #[pyo3(get)]
+    live_mappings: i64,
+    #[doc = docstring!(DaxStats.live_bytes)]
+    #[pyo3(get)]
+    live_bytes: i64,
+    #[doc = docstring!(DaxStats.peak_mappings)]
+    #[pyo3(get)]
+    peak_mappings: i64,
+    by_errno: BTreeMap<i32, i64>,
 }
 
-counters!(
-    setup_count,
-    setup_bytes,
-    remove_count,
-    upgrade_count,
-    replaced_count,
-    split_count,
-    swept_count,
-    leaked_count,
-    lost_count,
-    live_mappings,
-    live_bytes,
-    peak_mappings
-);
+impl DaxStats {
+    /// The counters in the order of [`COUNTERS`].
+    fn counters(&self) -> [i64; 12] {
+        [
+            self.setup_count,
+            self.setup_bytes,
+            self.remove_count,
+            self.upgrade_count,
+            self.replaced_count,
+            self.split_count,
+            self.swept_count,
+            self.leaked_count,
+            self.lost_count,
+            self.live_mappings,
+            self.live_bytes,
+            self.peak_mappings,
+        ]
+    }
+
+    fn of(counters: [i64; 12], by_errno: BTreeMap<i32, i64>) -> Self {
+        let [
+            setup_count,
+            setup_bytes,
+            remove_count,
+            upgrade_count,
+            replaced_count,
+            split_count,
+            swept_count,
+            leaked_count,
+            lost_count,
+            live_mappings,
+            live_bytes,
+            peak_mappings,
+        ] = counters;
+        Self {
+            setup_count,
+            setup_bytes,
+            remove_count,
+            upgrade_count,
+            replaced_count,
+            split_count,
+            swept_count,
+            leaked_count,
+            lost_count,
+            live_mappings,
+            live_bytes,
+            peak_mappings,
+            by_errno,
+        }
+    }
+}
+
+impl From<Stats> for DaxStats {
+    fn from(stats: Stats) -> Self {
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let by_errno = stats.errors.iter().map(|(errno, count)| (*errno, signed(*count))).collect();
+        let counters = [
+            stats.setup_count,
+            stats.setup_bytes,
+            stats.remove_count,
+            stats.upgrade_count,
+            stats.replaced_count,
+            stats.split_count,
+            stats.swept_count,
+            stats.leaked_count,
+            stats.lost_count,
+            stats.live_mappings,
+            stats.live_bytes,
+            stats.peak_mappings,
+        ];
+        Self::of(counters.map(signed), by_errno)
+    }
+}
+
+#[pymethods]
+impl DaxStats {
+    #[new]
+    #[pyo3(signature = (*, setup_count = 0, setup_bytes = 0, remove_count = 0, upgrade_count = 0, replaced_count = 0, split_count = 0, swept_count = 0, leaked_count = 0, lost_count = 0, live_mappings = 0, live_bytes = 0, peak_mappings = 0, errors = None))]
+    #[allow(clippy::too_many_arguments)] // one for each counter
+    fn new(
+        setup_count: i64,
+        setup_bytes: i64,
+        remove_count: i64,
+        upgrade_count: i64,
+        replaced_count: i64,
+        split_count: i64,
+        swept_count: i64,
+        leaked_count: i64,
+        lost_count: i64,
+        live_mappings: i64,
+        live_bytes: i64,
+        peak_mappings: i64,
+        errors: Option<BTreeMap<i32, i64>>,
+    ) -> Self {
+        let counters = [
+            setup_count,
+            setup_bytes,
+            remove_count,
+            upgrade_count,
+            replaced_count,
+            split_count,
+            swept_count,
+            leaked_count,
+            lost_count,
+            live_mappings,
+            live_bytes,
+            peak_mappings,
+        ];
+        Self::of(counters, errors.unwrap_or_default())
+    }
+
+    #[classattr]
+    fn __match_args__(py: Python<'_>) -> PyResult<Py<PyTuple>> {
+        let names = COUNTERS.into_iter().chain(["errors"]);
+        Ok(PyTuple::new(py, names.collect::<Vec<_>>())?.unbind())
+    }
+
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        Ok((PyTuple::empty(py), self.as_dict(py)?))
+    }
+
+    fn __sub__(&self, before: &Self) -> Self {
+        let mut counters = self.counters();
+        for (count, earlier) in counters.iter_mut().zip(before.counters()) {
+            *count = count.saturating_sub(earlier);
+        }
+        let mut by_errno = self.by_errno.clone();
+        for (errno, earlier) in &before.by_errno {
+            let count = by_errno.entry(*errno).or_default();
+            *count = count.saturating_sub(*earlier);
+        }
+        by_errno.retain(|_, count| *count != 0);
+        Self::of(counters, by_errno)
+    }
+
+    #[doc = docstring!(DaxStats.errors)]
+    #[getter]
+    fn errors(&self) -> BTreeMap<i32, i64> {
+        self.by_errno.clone()
+    }
+
+    #[doc = docstring!(DaxStats.errors_by_name)]
+    #[getter]
+    fn errors_by_name(&self, py: Python<'_>) -> BTreeMap<String, i64> {
+        let name = |errno: i32| errno_name(py, errno).unwrap_or_else(|| errno.to_string());
+        self.by_errno.iter().map(|(errno, count)| (name(*errno), *count)).collect()
+    }
+
+    #[doc = docstring!(DaxStats.as_dict)]
+    fn as_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let all = PyDict::new(py);
+        for (name, count) in COUNTERS.into_iter().zip(self.counters()) {
+            all.set_item(name, count)?;
+        }
+        all.set_item("errors", self.errors())?;
+        Ok(all)
+    }
+
+    #[doc = docstring!(DaxStats._repr_html_)]
+    fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        picture::draw("stats_html", slf.as_any(), None)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let counters = COUNTERS.into_iter().zip(self.counters()).map(|(name, count)| format!("{name}={count}"));
+        let errors = self.by_errno.iter().map(|(errno, count)| match errno_name(py, *errno) {
+            Some(name) => format!("{errno} {name}: {count}"),
+            None => format!("{errno}: {count}"),
+        });
+        let (counters, errors) = (counters.collect::<Vec<_>>(), errors.collect::<Vec<_>>());
+        format!("DaxStats({}, errors={{{}}})", counters.join(", "), errors.join(", "))
+    }
+}

@@ -1,10 +1,12 @@
 //! What stands for the Linux-only backends elsewhere: the names are there, and making one says why it can't be had.
 
 use crate::convert::Fd;
+use crate::docs::docstring;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
-/// A window of host addresses that the VMM gives to a memslot of its own: on Linux only.
+#[doc = docstring!(HostWindowBackend)]
 #[pyclass(frozen, module = "daxmap")]
 pub(crate) struct HostWindowBackend;
 
@@ -15,11 +17,20 @@ impl HostWindowBackend {
         Err(needs_linux("HostWindowBackend"))
     }
 
+    #[doc = docstring!(HostWindowBackend.release)]
     #[allow(clippy::unused_self)]
     fn release(&self) {}
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    #[allow(clippy::unused_self)]
+    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {}
 }
 
-/// A window of host addresses and the KVM memslot that shows it: on Linux only.
+#[doc = docstring!(KvmBackend)]
 #[pyclass(frozen, module = "daxmap")]
 pub(crate) struct KvmBackend;
 
@@ -30,6 +41,14 @@ impl KvmBackend {
         let _ = (vm_fd.0, slot);
         Err(needs_linux("KvmBackend"))
     }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    #[allow(clippy::unused_self)]
+    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {}
 }
 
 fn needs_linux(name: &str) -> PyErr {

@@ -1,12 +1,15 @@
 //! The backends over host windows, which need what Linux's `mmap` promises.
 
 use super::warn_of_resource;
+use crate::argument;
 use crate::convert::Fd;
+use crate::docs::docstring;
 use crate::error::{open_error, os_error};
 use daxmap_core::{Backend, OpenError, Window};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
-/// A window of host addresses that the VMM gives to a memslot of its own.
+#[doc = docstring!(HostWindowBackend)]
 #[pyclass(frozen, module = "daxmap")]
 pub(crate) struct HostWindowBackend(daxmap_core::HostWindowBackend);
 
@@ -17,8 +20,22 @@ impl HostWindowBackend {
         daxmap_core::HostWindowBackend::new().map(Self).map_err(open_error)
     }
 
+    #[doc = docstring!(HostWindowBackend.release)]
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.0.release()).map_err(|error| os_error(py, "", error))
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    // A forked child leaves its parent's window alone.
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        if self.0.in_forked_child() {
+            return Ok(());
+        }
+        self.release(py)
     }
 
     fn __repr__(&self) -> String {
@@ -40,16 +57,25 @@ impl Drop for HostWindowBackend {
     }
 }
 
-/// A window of host addresses and the KVM memslot that shows it.
+#[doc = docstring!(KvmBackend)]
 #[pyclass(frozen, module = "daxmap")]
 pub(crate) struct KvmBackend(daxmap_core::KvmBackend);
 
 #[pymethods]
 impl KvmBackend {
     #[new]
-    fn new(vm_fd: Fd, slot: u32) -> PyResult<Self> {
+    fn new(vm_fd: Fd, #[pyo3(from_py_with = argument::slot)] slot: u32) -> PyResult<Self> {
         daxmap_core::KvmBackend::new(vm_fd.0, slot).map(Self).map_err(open_error)
     }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    // Its mapper has taken everything away.
+    #[pyo3(signature = (*_exception))]
+    #[allow(clippy::unused_self)]
+    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {}
 
     fn __repr__(&self) -> String {
         format!("<KvmBackend slot={}>", self.0.slot())

@@ -6,20 +6,22 @@ mod linux;
 
 pub(crate) use linux::{HostWindowBackend, KvmBackend};
 
-use crate::callbacks::Callbacks;
+use crate::callbacks::{Callbacks, refuse_class};
+use crate::docs::docstring;
 use crate::error::open_error;
 use crate::exit;
 use crate::hypervisor::PyHypervisor;
 use crate::own_backend::OwnBackend;
 use daxmap_core::{Backend, Claim, FRAMEWORK, OpenError, Stepwise, Window};
-use pyo3::exceptions::PyResourceWarning;
+use pyo3::exceptions::{PyResourceWarning, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
 use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A hypervisor that is a Python object.
+#[doc = docstring!(HypervisorBackend)]
 #[pyclass(frozen, module = "daxmap")]
 pub(crate) struct HypervisorBackend {
     hypervisor: Py<PyAny>,
@@ -31,9 +33,19 @@ impl HypervisorBackend {
     #[new]
     fn new(hypervisor: Bound<'_, PyAny>) -> PyResult<Self> {
         let _inside = exit::enter(hypervisor.py())?;
+        refuse_class("hypervisor", &hypervisor)?;
         Callbacks::of(&hypervisor)?; // a missing method is an error here, not at a guest's request
         Ok(Self { hypervisor: hypervisor.unbind(), claim: Claim::default() })
     }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    // Its mapper has taken everything away.
+    #[pyo3(signature = (*_exception))]
+    #[allow(clippy::unused_self)]
+    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {}
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let _inside = exit::enter(py)?;
@@ -45,7 +57,7 @@ impl HypervisorBackend {
     }
 }
 
-/// Hypervisor.framework of macOS, or a library of the same ABI.
+#[doc = docstring!(HvfBackend)]
 #[pyclass(frozen, module = "daxmap")]
 pub(crate) struct HvfBackend(daxmap_core::HvfBackend);
 
@@ -56,6 +68,15 @@ impl HvfBackend {
     fn new(framework: PathBuf) -> PyResult<Self> {
         daxmap_core::HvfBackend::load(&framework).map(Self).map_err(open_error)
     }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    // Its mapper has taken everything away.
+    #[pyo3(signature = (*_exception))]
+    #[allow(clippy::unused_self)]
+    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {}
 
     #[allow(clippy::unused_self)]
     fn __repr__(&self) -> &'static str {
@@ -124,7 +145,17 @@ impl<'a, 'py> FromPyObject<'a, 'py> for AnyBackend {
         if let Ok(backend) = object.cast::<HvfBackend>() {
             return Ok(Self::Hvf(backend.to_owned().unbind()));
         }
-        Callbacks::of(&object).map(|callbacks| Self::Object(Arc::new(callbacks)))
+        if object.is_none() {
+            let text =
+                "backend: None; take HostWindowBackend(), KvmBackend(vm_fd, slot), or another of daxmap's backends";
+            return Err(PyTypeError::new_err(text));
+        }
+        refuse_class("backend", &object)?;
+        let callbacks = Callbacks::of(&object).map_err(|error| {
+            let text = format!("backend: {}; take one of daxmap's, or see daxmap.protocols.Backend", error.value(py));
+            if error.is_instance_of::<PyTypeError>(py) { PyTypeError::new_err(text) } else { error }
+        })?;
+        Ok(Self::Object(Arc::new(callbacks)))
     }
 }
 
