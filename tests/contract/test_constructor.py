@@ -18,7 +18,7 @@ from daxmap import (
     MappingInfo,
     RemoveResult,
 )
-from daxmap.demo.kvm import Vm
+from daxmap.kvm import Vm
 from hvf.standin import stand_in
 from support.guests import open_vm
 from support.host import HOLE, PAGE, peek, vmas

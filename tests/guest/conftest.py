@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from daxmap import DaxMapper, KvmBackend
-from daxmap.demo.kvm import Vm
+from daxmap.kvm import Vm
 from support.guests import BASE, SIZE, open_vm
 
 

@@ -8,9 +8,8 @@ from typing import Protocol
 
 import pytest
 
-from daxmap import DaxMapper, HypervisorBackend, KvmBackend
-from daxmap.demo import guest
-from daxmap.demo.exits import Exit, Halted, Stopped
+from daxmap import DaxMapper, HypervisorBackend, KvmBackend, guest
+from daxmap.exits import Exit, Halted, Stopped
 from support.guests import (
     BASE,
     FILE_SIZE,
@@ -43,7 +42,7 @@ def make_kvm() -> Iterator[Made]:
 
 def make_unicorn() -> Iterator[Made]:
     pytest.importorskip("unicorn", reason="unicorn is not installed", exc_type=ImportError)
-    from daxmap.demo.unicorn_vm import UnicornVm  # noqa: PLC0415
+    from daxmap.unicorn import UnicornVm  # noqa: PLC0415
 
     machine = UnicornVm(RAM_SIZE)
     yield machine, HypervisorBackend(machine)

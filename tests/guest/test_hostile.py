@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from daxmap import DaxMapper, KvmBackend
-from daxmap.demo import guest
-from daxmap.demo.kvm import Exit, Fault, Halted, Mmio, Vm
+from daxmap import DaxMapper, KvmBackend, guest
+from daxmap.kvm import Exit, Fault, Halted, Mmio, Vm
 from support import attacks, faults
 from support.children import run_in_child
 from support.damage import FREE, opened, setup

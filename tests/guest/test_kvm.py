@@ -1,21 +1,28 @@
 """A real KVM guest and the host files in its DAX window."""
 
 import os
+import platform
 import signal
+import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from errno import EINVAL, ENOMEM, ENOTSUP, ENOTTY
 from pathlib import Path
 
 import pytest
 
-from daxmap import DaxMapper, KvmBackend
-from daxmap.demo import guest
-from daxmap.demo.kvm import Halted, Vm
+from daxmap import DaxMapper, KvmBackend, guest
+from daxmap.kvm import Fault, Halted, Vm
+from daxmap.kvm.vcpu import fault
+from support.forks import in_fork
 from support.guests import (
     BASE,
     FILE_SIZE,
     MARK,
     PAGE,
+    RAM_SIZE,
     SIZE,
     checksum,
     is_refusal,
@@ -24,6 +31,8 @@ from support.guests import (
     open_files,
     open_vm,
 )
+from support.limits import errno_of
+from support.programs import TIMEOUT
 
 
 def reserved_bytes(address: int, size: int) -> int:
@@ -89,6 +98,72 @@ def test_closed_vm_leaves_no_descriptor_and_no_mapping() -> None:
         vm.close()
         assert held() == before
     assert held() == before
+
+
+def test_close_in_a_forked_child_leaves_the_parents_machine(vm: Vm) -> None:
+    vm.run(guest.store(0x8000, MARK))
+    in_fork(vm.close)
+    assert vm.run(guest.load(0x8000)) == Halted((MARK,))
+
+
+def test_vm_that_is_dropped_unclosed_is_destroyed_with_a_warning() -> None:
+    before = open_files("kvm")
+    vm = open_vm()
+    vm.run(guest.load(0))
+    with pytest.warns(ResourceWarning, match="unclosed file"):
+        del vm
+    assert open_files("kvm") == before
+
+
+def test_closed_vm_has_no_descriptor_to_give_and_runs_nothing(vm: Vm) -> None:
+    vm.close()
+    with pytest.raises(ValueError, match="closed"):
+        vm.fd  # noqa: B018
+    with pytest.raises(ValueError, match="closed"):
+        vm.run(guest.load(0))
+
+
+@pytest.mark.parametrize(("ram_size", "errno"), [(0, EINVAL), (RAM_SIZE + 1, EINVAL), (1 << 62, ENOMEM)])
+@pytest.mark.usefixtures("needs_kvm")
+def test_ram_that_cannot_be_is_refused_and_leaves_no_descriptor(ram_size: int, errno: int) -> None:
+    before = open_files("kvm")
+    assert errno_of(lambda: Vm(ram_size)) == errno
+    assert open_files("kvm") == before
+
+
+def test_device_that_is_not_kvm_is_refused() -> None:
+    assert errno_of(lambda: Vm(RAM_SIZE, device="/dev/null")) == ENOTTY
+
+
+def test_host_of_another_architecture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    with pytest.raises(OSError, match="not for aarch64") as caught:
+        Vm(RAM_SIZE)
+    assert caught.value.errno == ENOTSUP
+
+
+# What EFAULT tells. No KVM can be relied on to tell it, so these are bytes as api.rst has them.
+
+
+def run_struct(exit_reason: int, *union: int) -> bytes:
+    return struct.pack(f"<8xI20x{len(union)}Q", exit_reason, *union)
+
+
+def test_fault_has_the_address_of_a_memory_fault_exit() -> None:
+    flags, gpa, size = 1 << 3, 0x1234_5000, PAGE
+    assert fault(run_struct(39, flags, gpa, size)) == Fault(gpa)
+    assert str(Fault(gpa)).endswith("in the page at 0x12345000")
+
+
+@pytest.mark.parametrize("exit_reason", [0, 2, 6])
+def test_fault_has_no_address_where_kvm_tells_none(exit_reason: int) -> None:
+    assert fault(run_struct(exit_reason, 0, 0x1234_5000, PAGE)) == Fault(None)
+
+
+def test_import_of_the_package_does_not_import_the_machines() -> None:
+    code = "import sys, daxmap; print({'daxmap.kvm', 'daxmap.unicorn', 'daxmap.guest'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=TIMEOUT)
+    assert done.stdout == "set()\n"
 
 
 # The window.

@@ -1,8 +1,6 @@
 """What a guest sees of its window while that changes: the file, or an exit. It runs all the time, on a real CPU."""
 
-import fcntl
 import os
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from daxmap import DaxMapper, HostWindowBackend, KvmBackend
-from daxmap.demo.kvm import Exit, Fault, Mmio, Vm
+from daxmap.kvm import Exit, Fault, Mmio, Vm, set_memory_region
 from support import attacks
 from support.host import PAGE
 from support.racers import visiting
@@ -169,7 +167,7 @@ def test_addresses_are_nobodys_until_they_are_released(
     backend = HostWindowBackend()
     mapper = DaxMapper(BASE, SIZE, backend)
     low = address_of(mapper)
-    set_slot(vm, SIZE, low)
+    set_memory_region(vm.fd, 1, BASE, SIZE, low)
     with visiting(compile_c("threads"), low, low + SIZE) as visitor:
         with running(vm, mapper, tmp_path) as guest:
             guest.map()
@@ -179,12 +177,7 @@ def test_addresses_are_nobodys_until_they_are_released(
             rounds = visitor.rounds
             while visitor.rounds < rounds + 100:
                 check_refused(vm.run(attacks.watch(BASE, PAGES, 0, BASE + BEAT)))
-        set_slot(vm, 0, 0)
+        set_memory_region(vm.fd, 1, BASE, 0, low)
         landed = visitor.landed
         backend.release()
     assert landed == 0
-
-
-def set_slot(vm: Vm, size: int, host_address: int) -> None:
-    """KVM_SET_USER_MEMORY_REGION: Documentation/virt/kvm/api.rst, 4.35."""
-    fcntl.ioctl(vm.fd, 0x4020_AE46, struct.pack("<IIQQQ", 1, 0, BASE, size, host_address))

@@ -55,8 +55,8 @@ def needs_unicorn() -> None:
 @pytest.fixture
 def no_unicorn(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if it were not installed."""
-    monkeypatch.delattr("daxmap.demo.unicorn_vm", raising=False)
-    monkeypatch.delitem(sys.modules, "daxmap.demo.unicorn_vm", raising=False)
+    monkeypatch.delattr("daxmap.unicorn", raising=False)
+    monkeypatch.delitem(sys.modules, "daxmap.unicorn", raising=False)
     monkeypatch.setitem(sys.modules, "unicorn", None)
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from daxmap import DaxMapper
-from daxmap.demo import guest
-from daxmap.demo.kvm import Fault, Mmio
+from daxmap import DaxMapper, guest
 from daxmap.fuse import InitOut, reply
+from daxmap.kvm import Fault, Mmio
 from support.guest_requests import READ_WRITE, SLOT, UNIQUE, answer, init_request, map_request
 from support.guests import open_vm
 from support.paths import PROJECT
@@ -22,7 +21,7 @@ from support.programs import TIMEOUT
 # The VMM that the text speaks of.
 VMM = """
 import os
-from daxmap.demo.kvm import Vm
+from daxmap.kvm import Vm
 
 RAM_BASE, RAM_SIZE = 0, 2 << 20
 

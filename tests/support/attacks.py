@@ -1,6 +1,6 @@
-"""Programs of a guest that means harm: x86 machine code like that of `daxmap.demo.guest`."""
+"""Programs of a guest that means harm: x86 machine code like that of `daxmap.guest`."""
 
-from daxmap.demo.guest import REPORT_PORT
+from daxmap.guest import REPORT_PORT
 
 _PAGE = 4096
 

@@ -6,12 +6,12 @@ A backend more is a class more, and an entry in `RIGS`: the contract tests then 
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from types import TracebackType
 
 import pytest
 
-from daxmap import DaxMapper, HostWindowBackend, KvmBackend
-from daxmap.demo import guest
-from daxmap.demo.kvm import Exit, Fault, Halted, Mmio, Vm
+from daxmap import DaxMapper, HostWindowBackend, KvmBackend, guest
+from daxmap.kvm import Exit, Fault, Halted, Mmio, Vm
 from hvf.rig import HvfRig
 from support.host import Piece, peek, poke, shown_in
 from support.hypervisor_rig import HypervisorRig, ProtectingHypervisorRig
@@ -57,6 +57,12 @@ class KvmRig(HostWindowRig):
     def close(self) -> None:
         with self.vm:
             super().close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self.vm:
+            super().__exit__(kind, error, trace)
 
     def attach(self, base: int, size: int, *, readonly: bool, max_mappings: int | None) -> Subject:
         backend = KvmBackend(self.vm.fd, next(self._slots))

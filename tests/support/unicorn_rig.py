@@ -1,8 +1,7 @@
 """A guest whose CPU unicorn emulates. Without unicorn, the import of this module is an ImportError."""
 
-from daxmap import Access, DaxMapper
-from daxmap.demo import guest
-from daxmap.demo.unicorn_vm import Halted, Mmio, UnicornVm
+from daxmap import Access, DaxMapper, guest
+from daxmap.unicorn import Halted, Mmio, UnicornVm
 from support.host import peek
 from support.hypervisor_rig import HypervisorRig
 from support.recording import ProtectingHypervisor

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
 from daxmap import DaxMapper, HostWindowBackend, HypervisorBackend, KvmBackend
-from daxmap.demo.kvm import DEVICE, Vm
 from daxmap.demo.machine import CpuGuest, Guest, HostGuest
+from daxmap.kvm import DEVICE, Vm
 from daxmap.layout import Share
 
 _WINDOW_SLOT = 1
@@ -68,12 +68,12 @@ def _open_kvm(share: Share, ram_size: int, device: str) -> Iterator[Guest]:
 @contextmanager
 def _open_unicorn(share: Share, ram_size: int, _device: str) -> Iterator[Guest]:
     try:
-        from daxmap.demo import unicorn_vm  # noqa: PLC0415  (there only with the extra)
+        from daxmap import unicorn  # noqa: PLC0415  (there only with the extra)
     except ImportError as error:
-        raise NoGuestError(f"unicorn cannot be used: {error} (pip install 'daxmap[demo]')") from error
-    vm = unicorn_vm.UnicornVm(ram_size)
+        raise NoGuestError(f"unicorn cannot be used: {error}") from error
+    vm = unicorn.UnicornVm(ram_size)
     with DaxMapper.for_share(share, HypervisorBackend(vm)) as mapper:
-        about = f"a CPU in 32-bit mode that unicorn {unicorn_vm.__version__} emulates"
+        about = f"a CPU in 32-bit mode that unicorn {unicorn.__version__} emulates"
         yield CpuGuest("unicorn", about, vm.run, mapper)
 
 

@@ -5,9 +5,8 @@ from contextlib import contextmanager
 from errno import EACCES, EFAULT
 from typing import Protocol
 
-from daxmap import DaxMapper
-from daxmap.demo import guest
-from daxmap.demo.exits import Exit, Fault, Halted, Mmio
+from daxmap import DaxMapper, guest
+from daxmap.exits import Exit, Fault, Halted, Mmio
 
 
 class GuestError(Exception):

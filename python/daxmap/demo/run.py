@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 from daxmap import DAX_WINDOW_PER_SHARE, WindowLayout
 from daxmap.demo.choice import NoGuestError, open_guest
-from daxmap.demo.kvm import DEVICE
 from daxmap.demo.story import STEPS, Outcome, Scene, tell
+from daxmap.kvm import DEVICE
 
 _RAM_SIZE = 2 << 20
 _INDENT = "   "

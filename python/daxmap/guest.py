@@ -1,12 +1,18 @@
-"""The guest's programs: x86 machine code for flat 32-bit protected mode without paging.
+"""Programs for a guest: x86 machine code for flat 32-bit protected mode without paging.
 
-Every segment is based at 0 and is 4 GiB long, so an address in a program *is* the guest physical address. A
-program uses registers only, no stack and no data of its own, and ends with HLT. What it wants to tell, it
-writes to `REPORT_PORT`. Encodings are those of the Intel SDM, volume 2 ("Instruction Set Reference").
+`daxmap.kvm.Vm` and `daxmap.unicorn.UnicornVm` run them. Every segment is based at 0 and is 4 GiB long, so an address in
+a program *is* the guest physical address. A program uses registers only, no stack and no data of its own, and ends with
+HLT. What it wants to tell, it writes to `REPORT_PORT`. Encodings are those of the Intel SDM, volume 2 ("Instruction Set
+Reference").
 
-An address or value must fit in 32 bits: OverflowError otherwise. Some KVM hosts emulate a guest without
-paging, at some 2 million instructions a second: a copy of 64 KiB took 50 ms there. Keep ranges below a MiB.
+An address or value must fit in 32 bits: OverflowError otherwise. Some KVM hosts emulate a guest without paging, at some
+2 million instructions a second: a copy of 64 KiB took 50 ms there. Keep ranges below a MiB.
 """
+
+__all__ = ["ENTRY", "REPORT_PORT", "WORD", "checksum", "copy", "load", "store"]
+
+ENTRY = 0x1000
+"""Guest physical address at which a program is put and begins. Page 0 stays zero: a jump to NULL finds no program."""
 
 REPORT_PORT = 0x10
 """The I/O port to which a program writes each 32-bit value that it reports."""

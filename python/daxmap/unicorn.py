@@ -1,42 +1,50 @@
-"""A VMM over unicorn, a CPU emulator: the guest where there is no /dev/kvm.
+"""A small virtual machine over unicorn, a CPU emulator: for where there is no /dev/kvm.
 
-unicorn is no part of daxmap, since its licence is the GPL: `pip install 'daxmap[demo]'`. Without it, the import of this
-module is an ImportError. What the calls do is in unicorn's include/unicorn/unicorn.h.
+    pip install 'daxmap[demo]'
+
+unicorn is no part of daxmap, since its licence is the GPL. Without it, the import of this module is an ImportError.
+What the calls do is in unicorn's include/unicorn/unicorn.h.
 """
 
 import threading
 
-from unicorn import (
-    UC_ARCH_X86,
-    UC_HOOK_INSN,
-    UC_HOOK_MEM_READ_PROT,
-    UC_HOOK_MEM_READ_UNMAPPED,
-    UC_HOOK_MEM_WRITE_PROT,
-    UC_HOOK_MEM_WRITE_UNMAPPED,
-    UC_MEM_WRITE_PROT,
-    UC_MEM_WRITE_UNMAPPED,
-    UC_MODE_32,
-    Uc,
-    UcError,
-    __version__,
-)
-from unicorn.x86_const import UC_X86_INS_IN, UC_X86_INS_OUT
-
-from daxmap.demo.exits import Exit, Fault, Halted, Mmio, Stopped
-from daxmap.demo.guest import REPORT_PORT
+from daxmap.exits import Exit, Fault, Halted, Mmio, Stopped
+from daxmap.guest import ENTRY, REPORT_PORT
 from daxmap.protocols import Access
+
+try:
+    from unicorn import (
+        UC_ARCH_X86,
+        UC_HOOK_INSN,
+        UC_HOOK_MEM_READ_PROT,
+        UC_HOOK_MEM_READ_UNMAPPED,
+        UC_HOOK_MEM_WRITE_PROT,
+        UC_HOOK_MEM_WRITE_UNMAPPED,
+        UC_MEM_WRITE_PROT,
+        UC_MEM_WRITE_UNMAPPED,
+        UC_MODE_32,
+        Uc,
+        UcError,
+        __version__,
+    )
+    from unicorn.x86_const import UC_X86_INS_IN, UC_X86_INS_OUT
+except ImportError as _error:
+    raise ImportError(f"{_error}: pip install 'daxmap[demo]'", name="unicorn") from _error
 
 __all__ = ["Exit", "Fault", "Halted", "Mmio", "Stopped", "UnicornVm", "__version__"]
 
-_ENTRY = 0x1000  # where in RAM a program is put; page 0 stays zero, so a jump to NULL is not a program
 _NOWHERE = 1 << 32  # where unicorn is to stop, beyond all that this CPU can reach: HLT ends a program
 
 
 class UnicornVm:
     """A virtual machine that is emulated: `ram_size` bytes of RAM at guest physical address 0, and one CPU.
 
-    It is a hypervisor too: give it to `HypervisorBackend`, and every mapping becomes memory of its own for unicorn
-    (`uc_mem_map_ptr`). Any thread may call it; while a program runs, others wait.
+    The CPU is in flat 32-bit protected mode without paging, as that of `daxmap.kvm.Vm` is.
+
+    It is also what `HypervisorBackend` takes, a `daxmap.protocols.Hypervisor`: `map`, `unmap` and `protect` are one
+    call of unicorn's each. Where unicorn refuses they raise unicorn.UcError, and the caller of the mapper gets EIO.
+
+    Any thread may call it; while a program runs, others wait.
 
     A load or store past the end of a file that was truncated is SIGBUS for the whole process, as it is for every VMM
     whose guest runs in user space.
@@ -77,7 +85,7 @@ class UnicornVm:
             self._uc.mem_unmap(guest_address, length)
 
     def protect(self, guest_address: int, length: int, access: Access) -> None:
-        """See `daxmap.protocols.Hypervisor`."""
+        """See `daxmap.protocols.Hypervisor`: change what the guest may do there."""
         with self._lock:
             self._uc.mem_protect(guest_address, length, access)
 
@@ -89,16 +97,16 @@ class UnicornVm:
         Raises:
             ValueError: if the program does not fit into RAM.
         """
-        end = _ENTRY + len(program)
+        end = ENTRY + len(program)
         if end > self._ram_size:
             raise ValueError(f"a program of {len(program)} bytes does not fit into RAM")
         with self._lock:
             self._values, self._end = [], None
             self._uc.context_restore(self._fresh)
-            self._uc.mem_write(_ENTRY, program)
-            self._uc.ctl_remove_cache(_ENTRY, end)  # else the program before it would run again
+            self._uc.mem_write(ENTRY, program)
+            self._uc.ctl_remove_cache(ENTRY, end)  # else the program before it would run again
             try:
-                self._uc.emu_start(_ENTRY, _NOWHERE)
+                self._uc.emu_start(ENTRY, _NOWHERE)
             except UcError as error:
                 return self._ended(Stopped(str(error)))
             return self._ended(Halted(tuple(self._values)))

@@ -1,0 +1,140 @@
+"""The machine: RAM, and a new virtual CPU when one is needed."""
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import platform
+from io import FileIO
+from types import TracebackType
+from typing import Self
+
+from daxmap.exits import Exit, Halted
+from daxmap.guest import ENTRY
+from daxmap.kvm.calls import (
+    KVM_CREATE_VM,
+    KVM_GET_VCPU_MMAP_SIZE,
+    check_api_version,
+    open_by_ioctl,
+    set_memory_region,
+)
+from daxmap.kvm.vcpu import Vcpu
+
+DEVICE = "/dev/kvm"
+RAM_SLOT = 0
+"""The memory slot of a `Vm` that holds its RAM. All others are free for the caller."""
+
+
+class Vm:
+    """A virtual machine: `ram_size` bytes of RAM at guest physical address 0, and one vCPU.
+
+    The vCPU is in flat 32-bit protected mode, without paging. The machine has no interrupts and no devices, but for the
+    port to which a program reports: a Linux does not boot in it.
+
+    A context manager; leaving it is `close`. A machine that is dropped unclosed is destroyed too, with a
+    ResourceWarning. Not for more than one thread at a time.
+
+    Args:
+        ram_size: Bytes, a multiple of the page size.
+        device: Path of the KVM device.
+
+    Raises:
+        OSError: ENOTSUP: the host is not x86-64, or its KVM has another API version. ENOENT, EACCES: `device` does not
+            open. ENOTTY: it is not KVM. EINVAL: `ram_size` is 0, or no multiple of the page size. ENOMEM: it is too
+            large. Else the errno of KVM_CREATE_VM.
+        OverflowError: `ram_size` is negative, or over 63 bits long.
+    """
+
+    def __init__(self, ram_size: int, *, device: str = DEVICE) -> None:
+        if platform.machine() != "x86_64":
+            raise OSError(errno.ENOTSUP, f"the guest's code is for x86-64, not for {platform.machine()}")
+        with FileIO(device, "r+") as kvm:
+            check_api_version(kvm)
+            self._run_size = fcntl.ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE)
+            self._vm = open_by_ioctl(kvm, KVM_CREATE_VM, 0)
+        self._vcpus_made = 0
+        self._vcpu: Vcpu | None = None
+        try:
+            self._ram = mmap.mmap(-1, ram_size)
+            self._set_ram_slot(ram_size)
+        except BaseException:
+            self._vm.close()
+            raise
+
+    @property
+    def fd(self) -> int:
+        """The machine's descriptor, to give to `KvmBackend`.
+
+        Raises:
+            ValueError: The machine is closed.
+        """
+        return self._vm.fileno()
+
+    def run(self, program: bytes) -> Exit:
+        """Run `program` to its end on the vCPU and say how it ended.
+
+        After any other end than `Halted`, an exception included, the vCPU is never entered again: KVM would take a
+        refused access as done, and give the guest whatever bytes stand in the exit's data field. The next `run` gets a
+        new vCPU. Signals are handled as they come; the program goes on afterwards, unless the handler raises.
+
+        Args:
+            program: Machine code: see `daxmap.guest`. One without an end is ended by a signal handler that raises.
+
+        Raises:
+            OSError: errno of KVM_RUN, of which an EFAULT is a `Fault` instead; EINVAL of KVM_CREATE_VCPU if the machine
+                has had as many vCPUs as KVM gives to one: 1024, or what KVM_CAP_MAX_VCPUS says.
+            ValueError: `program` does not fit into RAM, or the machine is closed.
+        """
+        if ENTRY + len(program) > len(self._ram):
+            raise ValueError(f"a program of {len(program)} bytes does not fit into RAM")
+        self._ram[ENTRY : ENTRY + len(program)] = program
+        # It is put back only after a halt: a signal handler that raises anywhere here cannot leave another one behind.
+        vcpu, self._vcpu = self._vcpu or self._new_vcpu(), None
+        try:
+            end = vcpu.run()
+            if isinstance(end, Halted):
+                self._vcpu = vcpu
+        finally:
+            if self._vcpu is not vcpu:
+                vcpu.close()
+        return end
+
+    def close(self) -> None:
+        """Destroy the virtual machine and free its RAM. Closing again does nothing.
+
+        A duplicate of `fd` keeps the machine alive, but without a vCPU and without this RAM. A forked child that closes
+        its copy leaves its parent's machine alone.
+        """
+        if self._vcpu is not None:
+            self._vcpu.close()
+            self._vcpu = None
+        if not self._ram.closed:
+            self._delete_ram_slot()
+            self._ram.close()
+        self._vm.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _new_vcpu(self) -> Vcpu:
+        number = self._vcpus_made
+        self._vcpus_made += 1
+        return Vcpu(self._vm, number, self._run_size)
+
+    def _set_ram_slot(self, size: int) -> None:
+        """Point the RAM slot at the RAM, or delete it with size 0."""
+        host_address = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
+        set_memory_region(self._vm, RAM_SLOT, 0, size, host_address)
+
+    def _delete_ram_slot(self) -> None:
+        try:
+            self._set_ram_slot(0)
+        except OSError as error:
+            # EINVAL: an interrupted `close` has deleted it already. EIO: a forked child, whose parent has the machine.
+            if error.errno not in {errno.EINVAL, errno.EIO}:
+                raise
