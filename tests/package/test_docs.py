@@ -1,4 +1,4 @@
-"""The code in README.md, docs/file-server.md and docs/virtiofs.md is short, type-checks and runs."""
+"""The code in README.md and docs/ is short, type-checks and runs."""
 
 import os
 import re
@@ -73,6 +73,17 @@ def test_device_is_short_and_runs_as_pasted(capsys: pytest.CaptureFixture[str]) 
     assert printed == "80 DAX is offered: no SETUPMAPPING came yet\n"
     for document in ("README.md", "docs/file-server.md"):
         assert f"This prints `{printed.rstrip()}`" in (PROJECT / document).read_text()
+
+
+def test_machine_is_short_and_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    open_vm().close()
+    (machine,) = blocks("docs/kvm.md")
+    code = [line for line in machine.splitlines() if line and not re.match("import|from", line)]
+    assert len(code) <= 10
+    exec(compile(machine, "kvm.md", "exec"), {})  # noqa: S102
+    load, store = capsys.readouterr().out.splitlines()
+    assert f"This prints `{load}`" in (PROJECT / "docs/kvm.md").read_text()
+    assert store.startswith(("an MMIO exit, for a store to 0x200000", "EFAULT"))
 
 
 def test_wiring_is_at_most_ten_lines(snippet: str) -> None:
