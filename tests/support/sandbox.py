@@ -27,6 +27,8 @@ _CAPABILITY_VERSION_3 = 0x2008_0522
 
 COPIES = {"x86_64": (310, 311), "aarch64": (270, 271)}.get(platform.machine(), ())
 """Numbers of process_vm_readv and process_vm_writev."""
+DAC = 1, 2
+"""Capabilities that pass over the modes of files: CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH."""
 SYS_CHROOT, SYS_ADMIN, CHECKPOINT_RESTORE = 18, 21, 40
 """Capabilities: the last two let a process look through /proc/self/map_files."""
 

@@ -1,0 +1,149 @@
+"""Whether KVM can be used, and what it can do.
+
+Numbers are those of include/uapi/linux/kvm.h; what they mean is in Documentation/virt/kvm/api.rst.
+"""
+
+import fcntl
+import getpass
+import grp
+import os
+import stat
+from collections.abc import Callable, Iterator
+from errno import EACCES, EBUSY, ENOENT, ENOTTY
+from pathlib import Path
+
+from daxmap import DaxMapper, KvmBackend
+from daxmap.doctor.fact import Fact, ok, told, warn
+
+__all__ = ["capabilities", "kvm"]
+
+_API_VERSION = 12
+_GET_API_VERSION = 0xAE00
+_CREATE_VM = 0xAE01
+_CHECK_EXTENSION = 0xAE03
+_CAP_USER_MEMORY = 3
+_CAP_NR_MEMSLOTS = 10
+_CAP_SYNC_MMU = 16
+_CAP_READONLY_MEM = 81
+
+_WITHOUT = "host windows, unicorn and `daxmap serve` work without it"
+_OTHER_KERNEL = "use a host kernel whose KVM has it"
+_WINDOW = 1 << 32, 2 << 20  # base and size
+
+
+def kvm(device: str = "/dev/kvm", *, proc: str = "/proc") -> Iterator[Fact]:
+    """Whether a machine can be made whose guest would see a window, and then what KVM is capable of.
+
+    Args:
+        device: path of the KVM device.
+        proc: where procfs is mounted: its cpuinfo tells which module is missing.
+    """
+    name = "kvm"
+    try:
+        fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        yield warn(name, f"{told(error)}: {_WITHOUT}", _way_in(error, device, proc))
+        return
+    try:
+        version = fcntl.ioctl(fd, _GET_API_VERSION)
+        if version != _API_VERSION:
+            yield warn(
+                name, f"{device} has API version {version}, not {_API_VERSION}: {_WITHOUT}", "use another kernel"
+            )
+            return
+        _make_vm(fd)
+        found = list(capabilities(lambda number: fcntl.ioctl(fd, _CHECK_EXTENSION, number)))
+    except OSError as error:
+        remedy = {
+            ENOTTY: f"{device} is no KVM device: look for what made it",
+            EBUSY: "end the other hypervisor that has the CPU's virtualization, VirtualBox for one",
+        }.get(error.errno or 0, "the kernel's log (`sudo dmesg`) may say more")
+        yield warn(name, f"{device} opens, but no VM can be made: {told(error)}: {_WITHOUT}", remedy)
+    else:
+        yield ok(name, f"{device}: API version {version}; a VM with a window in a memory slot was made")
+        yield from found
+    finally:
+        os.close(fd)
+
+
+def capabilities(extension: Callable[[int], int]) -> Iterator[Fact]:
+    """What KVM is capable of.
+
+    Args:
+        extension: KVM_CHECK_EXTENSION: what it answers to the number of a capability, 0 where KVM has it not.
+    """
+    for name, number, lost in (
+        ("KVM_CAP_USER_MEMORY", _CAP_USER_MEMORY, "no memory of the VMM can be shown to a guest"),
+        ("KVM_CAP_SYNC_MMU", _CAP_SYNC_MMU, "a guest would go on seeing what a window showed before"),
+        (
+            "KVM_CAP_READONLY_MEM",
+            _CAP_READONLY_MEM,
+            "a VMM that puts windows in by itself can't make their slots read-only",
+        ),
+    ):
+        yield ok(name, "yes") if extension(number) else warn(name, f"no: {lost}", _OTHER_KERNEL)
+    slots = extension(_CAP_NR_MEMSLOTS)
+    if slots:
+        yield ok("KVM_CAP_NR_MEMSLOTS", f"{slots} memory slots a VM; a window takes one")
+    else:
+        yield warn("KVM_CAP_NR_MEMSLOTS", "the number of memory slots is not known", _OTHER_KERNEL)
+
+
+def _make_vm(kvm: int) -> None:
+    """Make a VM and show it a window: what a VMM does first."""
+    vm = fcntl.ioctl(kvm, _CREATE_VM, 0)
+    try:
+        base, size = _WINDOW
+        DaxMapper(base, size, KvmBackend(vm, 0)).close()
+    finally:
+        os.close(vm)
+
+
+def _way_in(error: OSError, device: str, proc: str) -> str:
+    """What to do about a device that does not open."""
+    if error.errno == ENOENT:
+        return _module(proc)
+    try:
+        status = Path(device).stat()
+    except OSError:
+        return f"give this process the right to open {device}"
+    if error.errno != EACCES:
+        return f"let the container or sandbox use {device}"
+    return _group(device, status)
+
+
+def _module(proc: str) -> str:
+    """What makes the device appear: a module for this CPU, as its flags say (proc_cpuinfo(5))."""
+    try:
+        flags = set(Path(proc, "cpuinfo").read_text().split())
+    except OSError:
+        flags = set()
+    for flag, module in (("vmx", "kvm_intel"), ("svm", "kvm_amd")):
+        if flag in flags:
+            return f"`sudo modprobe {module}`; in a container, have it given the device"
+    return (
+        "turn virtualization on in the firmware, or in the hypervisor that this runs under; on x86-64 the module is"
+        " kvm_intel or kvm_amd; in a container, have it given the device"
+    )
+
+
+def _group(device: str, status: os.stat_result) -> str:
+    """How the rights of the device's group are got."""
+    try:
+        group = grp.getgrgid(status.st_gid)
+        name, members = group.gr_name, group.gr_mem
+    except KeyError:
+        name, members = str(status.st_gid), []
+    if status.st_mode & (stat.S_IRGRP | stat.S_IWGRP) != stat.S_IRGRP | stat.S_IWGRP or status.st_gid == 0:
+        return f"no group may use it: `sudo chgrp kvm {device} && sudo chmod 660 {device}`, then join the group kvm"
+    user = _user()
+    if user in members:
+        return f"log in again: {user} has joined the group {name} since"
+    return f"`sudo usermod -aG {name} {user}`, then log in again"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no name: the former is what it raises up to Python 3.12
+        return "$USER"
