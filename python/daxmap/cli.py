@@ -9,6 +9,7 @@ from pathlib import Path
 from daxmap import __version__
 from daxmap.demo.choice import GUESTS
 from daxmap.demo.run import demo
+from daxmap.doctor import command as doctor
 from daxmap.serve import Share, fail, serve, window_size
 
 
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     demo_parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     demo_parser.set_defaults(run=lambda arguments: demo(arguments.guest, as_json=arguments.json))
     _add_serve(commands)
+    doctor.add(commands)
     arguments = parser.parse_args(argv)
     try:
         code: int = arguments.run(arguments)

@@ -1,0 +1,43 @@
+"""Runs the checks and prints what they found."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from daxmap.doctor import kernel_config
+from daxmap.doctor.examine import examine
+from daxmap.doctor.fact import told
+from daxmap.doctor.report import as_json as in_json
+from daxmap.doctor.report import as_text, succeeded
+
+__all__ = ["doctor"]
+
+
+def doctor(config: Path | None = None, *, as_json: bool = False) -> int:
+    """Examine this host, and print what was found to standard output.
+
+    Args:
+        config: the config of a guest's kernel, to be judged, too.
+        as_json: print one JSON object, instead of text.
+
+    Returns:
+        The exit code: 0 if nothing failed, else 1; 2 if `config` is no kernel config, which standard error then
+        explains.
+    """
+    try:
+        options = None if config is None else kernel_config.read(config)
+    except OSError as error:
+        sys.stderr.write(f"daxmap doctor: {told(error)}: name the config of a kernel, as text or gzip\n")
+        return 2
+    except kernel_config.KernelConfigError as error:
+        sys.stderr.write(f"daxmap doctor: {config} is no kernel config: {error}\n")
+        return 2
+    facts = [*examine(), *(() if options is None else kernel_config.facts(options))]
+    if as_json:
+        sys.stdout.write(f"{in_json(facts)}\n")
+    else:
+        width = shutil.get_terminal_size((100, 24)).columns
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        sys.stdout.write(f"{as_text(facts, width=width, colour=colour)}\n")
+    return 0 if succeeded(facts) else 1
