@@ -1,4 +1,5 @@
-//! Numbers as arguments: what is none, or has more than 64 bits, is refused by the name of its argument.
+//! Arguments by name: what one of them can't be is refused with its name in the text of the error, where `str()` of the
+//! error shows it. (pyo3 puts it into a note, which only a traceback shows.)
 
 use crate::exit;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
@@ -13,6 +14,17 @@ macro_rules! numbers {
         })+
     };
 }
+
+/// The same for switches: True and False, and nothing else.
+macro_rules! switches {
+    ($($name:ident),+ $(,)?) => {
+        $(pub(crate) fn $name(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+            value.extract().map_err(|error: PyErr| named(stringify!($name), value, error, 1))
+        })+
+    };
+}
+
+switches!(prefault, readonly, replace, writable);
 
 numbers!(
     base: u64,
@@ -39,10 +51,14 @@ pub(crate) fn max_mappings(value: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
     value.extract().map_err(|error| named("max_mappings", value, error, u64::MAX))
 }
 
-/// `error`, which says why `value` is no number from 0 to `highest`, with the name of the argument in its text. (A
-/// `TypeError` gets it from pyo3.)
+/// `error`, which says why `value` is no number from 0 to `highest`, or of another type, with the name of the argument in
+/// its text.
 pub(crate) fn named(name: &str, value: &Bound<'_, PyAny>, error: PyErr, highest: u64) -> PyErr {
-    if !error.is_instance_of::<PyOverflowError>(value.py()) {
+    let py = value.py();
+    if error.is_instance_of::<PyTypeError>(py) {
+        return PyTypeError::new_err(format!("{name}: {}", error.value(py)));
+    }
+    if !error.is_instance_of::<PyOverflowError>(py) {
         return error;
     }
     let limit = if highest == u64::MAX { "2**64-1".to_owned() } else { highest.to_string() };

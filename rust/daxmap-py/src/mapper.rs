@@ -92,9 +92,9 @@ impl DaxMapper {
         #[pyo3(from_py_with = argument::base)] base: u64,
         #[pyo3(from_py_with = argument::size)] size: u64,
         backend: AnyBackend,
-        readonly: bool,
+        #[pyo3(from_py_with = argument::readonly)] readonly: bool,
         #[pyo3(from_py_with = argument::max_mappings)] max_mappings: Option<u64>,
-        prefault: bool,
+        #[pyo3(from_py_with = argument::prefault)] prefault: bool,
         name: &str,
     ) -> PyResult<Self> {
         let options = Options { readonly, max_mappings, prefault, stop_waiting: Some(stops_waiting) };
@@ -114,7 +114,7 @@ impl DaxMapper {
         share: &Bound<'_, PyAny>,
         backend: AnyBackend,
         #[pyo3(from_py_with = argument::max_mappings)] max_mappings: Option<u64>,
-        prefault: bool,
+        #[pyo3(from_py_with = argument::prefault)] prefault: bool,
     ) -> PyResult<Self> {
         let _inside = exit::enter(share.py())?;
         let of = |attribute: &str| {
@@ -140,8 +140,8 @@ impl DaxMapper {
         #[pyo3(from_py_with = argument::file_offset)] file_offset: u64,
         #[pyo3(from_py_with = argument::window_offset)] window_offset: u64,
         #[pyo3(from_py_with = argument::length)] length: u64,
-        writable: bool,
-        replace: bool,
+        #[pyo3(from_py_with = argument::writable)] writable: bool,
+        #[pyo3(from_py_with = argument::replace)] replace: bool,
     ) -> PyResult<()> {
         let (file_offset, window_offset) = (FileOffset(file_offset), WindowOffset(window_offset));
         let request = MapRequest { file_offset, window_offset, length, writable };
@@ -251,7 +251,7 @@ impl DaxMapper {
         py: Python<'_>,
         file: Fd,
         #[pyo3(from_py_with = argument::window_offset)] window_offset: u64,
-        writable: bool,
+        #[pyo3(from_py_with = argument::writable)] writable: bool,
     ) -> PyResult<u64> {
         self.detached(py, |mapper| mapper.map_file(file.0, WindowOffset(window_offset), writable))
     }
@@ -262,7 +262,7 @@ impl DaxMapper {
         slf: Py<Self>,
         #[pyo3(from_py_with = argument::guest_address)] guest_address: u64,
         #[pyo3(from_py_with = argument::length)] length: u64,
-        writable: bool,
+        #[pyo3(from_py_with = argument::writable)] writable: bool,
     ) -> PyLoan {
         PyLoan::new(slf, guest_address, length, writable)
     }

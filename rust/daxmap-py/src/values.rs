@@ -61,7 +61,7 @@ impl MappingInfo {
         #[pyo3(from_py_with = argument::window_offset)] window_offset: u64,
         #[pyo3(from_py_with = argument::length)] length: u64,
         #[pyo3(from_py_with = argument::file_offset)] file_offset: u64,
-        writable: bool,
+        #[pyo3(from_py_with = argument::writable)] writable: bool,
         #[pyo3(from_py_with = argument::dev)] dev: u64,
         #[pyo3(from_py_with = argument::ino)] ino: u64,
     ) -> Self {
