@@ -1,5 +1,7 @@
+import copy
 import dataclasses
 import doctest
+import pickle
 import tomllib
 from collections.abc import Callable
 from typing import Any
@@ -91,7 +93,8 @@ def test_size_string_has_a_binary_unit(size: str, expected: int) -> None:
     ],
 )
 def test_bad_size_string_is_refused_by_key(size: str) -> None:
-    with pytest.raises(ValueError, match=r"^shares\[1\]\.size: '.*' is not a whole number with a binary unit"):
+    message = r"^shares\[1\]\.size \(share 'home'\): '.*' is not a whole number with a binary unit"
+    with pytest.raises(ValueError, match=message):
         shares_toml('tag = "home"', f'size = "{size}"')
 
 
@@ -273,6 +276,17 @@ def test_config_is_frozen_and_hashable() -> None:
     assert hash(made) == hash(DaxConfig((ShareConfig("root"),)))
 
 
+def test_share_has_its_size_in_bytes_however_it_was_given() -> None:
+    share = ShareConfig("root", "64 MiB", readonly=True)
+    assert share == ShareConfig(tag="root", size=64 * MIB, readonly=True)
+    assert repr(share) == "ShareConfig(tag='root', size=67108864, readonly=True)"
+    assert dataclasses.replace(share, size=1 << 30).size == 1 << 30
+    for duplicate in (copy.deepcopy(share), pickle.loads(pickle.dumps(share))):  # noqa: S301
+        assert duplicate == share
+
+
 def test_replace_is_checked_too() -> None:
+    with pytest.raises(ValueError, match=r"^size \(share 'root'\): 3145728 is not a multiple"):
+        dataclasses.replace(ROOT, size=3 * MIB)
     with pytest.raises(ValueError, match=r"^shares: none given"):
         dataclasses.replace(DaxConfig((ROOT,)), shares=())

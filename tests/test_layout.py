@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from daxmap import (
     DAX_WINDOW_PER_SHARE,
     DaxConfig,
+    Share,
     WindowLayout,
     dax_window_base,
     dax_window_total,
@@ -97,7 +98,7 @@ INTEGER_ARGUMENTS: list[tuple[str, Callable[[int], object]]] = [
 
 
 @pytest.mark.parametrize(("name", "call"), INTEGER_ARGUMENTS)
-@pytest.mark.parametrize("value", [True, 2.0, "4096", b"\0", [1]])
+@pytest.mark.parametrize("value", [True, 2.0, b"\0", [1]])
 def test_wrong_type_is_a_type_error(name: str, call: Callable[[object], object], value: object) -> None:
     with pytest.raises(TypeError) as caught:
         call(value)
@@ -249,7 +250,7 @@ def test_no_shares_is_refused() -> None:
     "share", ["ab", None, 5, (), ("root",), ("root", SLOT, True, 0), ["root", SLOT], {"root": SLOT}]
 )
 def test_share_that_is_no_pair_or_triple_is_a_type_error(share: tuple[str, int]) -> None:
-    with pytest.raises(TypeError, match=r"^shares\[1\]: .* is neither \(tag, size\) nor"):
+    with pytest.raises(TypeError, match=r"^shares\[1\]: .* is neither a ShareConfig, \(tag, size\) nor"):
         WindowLayout(0, GIB, [("home", SLOT), share])
 
 
@@ -269,10 +270,89 @@ def test_layout_is_immutable() -> None:
     assert placed.base == placed.shares["root"].base == GIB
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])  # noqa: S301
+def test_sizes_may_be_strings() -> None:
+    assert dax_window_base(0, "1GiB") == GIB
+    placed = WindowLayout(0, "1GiB", [("root", "128MiB", True), ("home", "2 MiB")])
+    assert placed == WindowLayout(0, GIB, [("root", 128 * MIB, True), ("home", SLOT)])
+    assert [share.size for share in placed] == [128 * MIB, SLOT]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("ram_size", lambda size: dax_window_base(0, size)),
+        ("ram_size", lambda size: WindowLayout(0, size, [("root", SLOT)])),
+        ("shares[1].size (share 'home')", lambda size: WindowLayout(0, GIB, [("root", SLOT), ("home", size)])),
+        ("shares[1].size (share 'home')", lambda size: WindowLayout(0, GIB, {"root": SLOT, "home": size})),
+    ],
+)
+@pytest.mark.parametrize("size", ["4096", "128MB"])
+def test_string_that_is_no_size_is_refused_by_name(name: str, place: Callable[[str], object], size: str) -> None:
+    with pytest.raises(ValueError, match="is not a whole number with a binary unit") as caught:
+        place(size)
+    assert str(caught.value).startswith(f"{name}: {size!r} ")
+
+
+def test_shares_may_be_configs_tuples_or_a_mapping_of_sizes() -> None:
+    placed = WindowLayout(0, GIB, [("root", SLOT), ("home", 4 * MIB, True)])
+    assert WindowLayout(0, GIB, [ShareConfig("root", SLOT), ("home", 4 * MIB, True)]) == placed
+    assert WindowLayout(0, GIB, {"b": SLOT, "a": "4MiB"}) == WindowLayout(0, GIB, [("b", SLOT), ("a", 4 * MIB)])
+
+
+def test_mapping_has_the_errors_of_a_list() -> None:
+    with pytest.raises(ValueError, match=r"^shares: none"):
+        WindowLayout(0, GIB, {})
+    with pytest.raises(ValueError, match=r"^shares\[1\]\.tag: an empty tag"):
+        WindowLayout(0, GIB, {"root": SLOT, "": SLOT})
+
+
+def test_layout_is_a_collection_of_its_shares_by_tag() -> None:
+    placed = WindowLayout(0, GIB, [("root", SLOT), ("home", SLOT, True)])
+    assert list(placed) == list(placed.shares.values())
+    assert len(placed) == 2
+    assert placed
+    assert placed["home"] == placed.shares["home"]
+    assert "home" in placed
+    assert "tmp" not in placed
+
+
+def test_unknown_tag_is_a_key_error_with_the_tags_that_there_are() -> None:
+    placed = WindowLayout(0, GIB, [("root", SLOT), ("home", SLOT)])
+    with pytest.raises(KeyError) as caught:
+        placed["hom"]
+    assert caught.value.args == ("no share 'hom'; the tags are 'root', 'home'",)
+
+
+def test_layouts_are_equal_if_their_shares_lie_at_the_same_addresses() -> None:
+    shares = [("root", SLOT), ("home", SLOT)]
+    placed = WindowLayout(0, GIB, shares)
+    same = WindowLayout(4096, GIB - 4096, shares, phys_bits=36)
+    assert placed == same
+    assert hash(placed) == hash(same)
+    others = [
+        WindowLayout(0, GIB + 1, shares),
+        WindowLayout(0, GIB, shares[:1]),
+        WindowLayout(0, GIB, shares[::-1]),
+        WindowLayout(0, GIB, [("root", SLOT), ("home", SLOT, True)]),
+    ]
+    assert len({placed, same, *others}) == 5
+    assert placed != placed.shares
+
+
+def test_share_repr_has_its_addresses_in_hexadecimal_and_makes_it_again() -> None:
+    share = WindowLayout(0, GIB, [("root\n", SLOT, True)])["root\n"]
+    assert repr(share) == "Share(tag='root\\n', base=0x40000000, size=0x200000, readonly=True)"
+    assert eval(repr(share), {"Share": Share}) == share  # noqa: S307
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))],  # noqa: S301
+)
 def test_layout_can_be_copied_and_pickled(duplicate: Callable[[WindowLayout], WindowLayout]) -> None:
     placed = WindowLayout(0, GIB, [("root", SLOT), ("home", SLOT, True)])
-    assert duplicate(placed).shares == placed.shares
+    assert duplicate(placed) == placed
+    assert duplicate(placed).base == placed.base
 
 
 def test_from_config_places_the_configured_shares() -> None:

@@ -4,11 +4,13 @@ This module knows no addresses; `daxmap.layout` places the shares that are named
 starts with the path of the key at fault, such as `shares[1].size`.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, Self
+
+from daxmap.checks import check_int, check_type
+from daxmap.sizes import size_in_bytes
 
 __all__ = ["DAX_WINDOW_PER_SHARE", "DaxConfig", "ShareConfig"]
 
@@ -18,31 +20,10 @@ DAX_WINDOW_PER_SHARE = 128 * 1024**2
 WINDOW_ALIGNMENT = 2 * 1024**2
 """The unit in which a Linux guest hands out its window, in bytes: FUSE_DAX_SZ in fs/fuse/dax.c."""
 
-U64_MAX = 2**64 - 1
-
 DAX_POLICIES = ("always", "inode", "never")
 """Which files a guest maps: all of them, those marked with FUSE_ATTR_DAX, or none."""
 
 _MAX_TAG_BYTES = 36
-_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-# Twenty digits hold every 64-bit number; a longer string would reach int()'s own limit and its message.
-_SIZE = re.compile(rf"([0-9]{{1,20}}) ?({'|'.join(_UNITS)})")
-
-
-def check_type(name: str, value: object, expected: type) -> None:
-    """Raises TypeError unless a value has a type; a bool is not taken for an int."""
-    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        raise TypeError(f"{name}: {value!r} is of type {type(value).__name__}, not {expected.__name__}")
-
-
-def check_int(name: str, value: int, low: int = 0, high: int = U64_MAX) -> None:
-    """Raises TypeError unless a value is an int, and ValueError unless it is in `low..=high`."""
-    check_type(name, value, int)
-    if not low <= value <= high:
-        # str() refuses ints of several thousand digits, hex does not.
-        shown = str(value) if value.bit_length() <= U64_MAX.bit_length() else f"{value:#x}"
-        limit = "2**64-1" if high == U64_MAX else str(high)
-        raise ValueError(f"{name}: {shown} is not in the range {low} to {limit}")
 
 
 def _check_tag(tag: str) -> None:
@@ -64,10 +45,14 @@ def _check_tag(tag: str) -> None:
 class ShareConfig:
     """One share, as its operator wants it. Immutable, and so safe to use from any thread.
 
+    >>> ShareConfig("root", "64MiB")
+    ShareConfig(tag='root', size=67108864, readonly=False)
+
     Attributes:
         tag: The virtiofs tag that the guest mounts: 1 to 36 bytes of UTF-8 without NUL (VIRTIO 1.2, section
             5.11.4).
-        size: The size of the share's DAX window in bytes: a positive multiple of 2 MiB, below 2**64.
+        size: The size of the share's DAX window in bytes: a positive multiple of 2 MiB, below 2**64. It may be given
+            as a string, such as "128MiB": a whole number and KiB, MiB, GiB or TiB (powers of 1024).
         readonly: Whether the guest is kept from writing through the window.
 
     Raises:
@@ -79,13 +64,17 @@ class ShareConfig:
     size: int = DAX_WINDOW_PER_SHARE
     readonly: bool = False
 
-    def __post_init__(self) -> None:
-        _check_tag(self.tag)
-        size = f"size (share {self.tag!r})"
-        check_int(size, self.size, low=WINDOW_ALIGNMENT)
-        if self.size % WINDOW_ALIGNMENT:
-            raise ValueError(f"{size}: {self.size} is not a multiple of 2 MiB ({WINDOW_ALIGNMENT})")
-        check_type("readonly", self.readonly, bool)
+    # Written by hand since it takes more than the attribute holds: a size may come as a string.
+    def __init__(self, tag: str, size: int | str = DAX_WINDOW_PER_SHARE, readonly: bool = False) -> None:  # noqa: FBT001, FBT002
+        _check_tag(tag)
+        name = f"size (share {tag!r})"
+        size = size_in_bytes(name, size)
+        check_int(name, size, low=WINDOW_ALIGNMENT)
+        if size % WINDOW_ALIGNMENT:
+            raise ValueError(f"{name}: {size} is not a multiple of 2 MiB ({WINDOW_ALIGNMENT})")
+        check_type("readonly", readonly, bool)
+        for attribute, value in (("tag", tag), ("size", size), ("readonly", readonly)):
+            object.__setattr__(self, attribute, value)
 
 
 @contextmanager
@@ -149,9 +138,7 @@ class DaxConfig:
     def from_toml_table(cls, table: Mapping[str, object]) -> Self:
         """Reads a table that `tomllib` has parsed, whose keys are the attributes of the two classes.
 
-        A size is an integer of bytes, or a string of a whole number and a binary unit: KiB, MiB, GiB or TiB
-        (powers of 1024, no others). A key that is left out has the attribute's default; `shares` and each
-        share's `tag` have none.
+        A key that is left out has the attribute's default; `shares` and each share's `tag` have none.
 
         >>> import tomllib
         >>> document = tomllib.loads('''
@@ -191,9 +178,6 @@ def _share_from_toml(index: int, table: object) -> ShareConfig:
         raise TypeError(f"shares[{index}]: {table!r} is not a table")
     with key_path(f"shares[{index}]"):
         values = _known_keys(table, ShareConfig)
-        size = values.get("size")
-        if isinstance(size, str):
-            values["size"] = parse_size(size)
         return ShareConfig(**values)
 
 
@@ -207,17 +191,3 @@ def _known_keys(table: Mapping[str, object], config: type[DaxConfig | ShareConfi
         if known_field.default is MISSING and name not in table:
             raise ValueError(f"{name}: missing")
     return dict(table)
-
-
-def parse_size(text: str) -> int:
-    """A size in bytes, of a whole number with a binary unit.
-
-    Raises:
-        ValueError: It is none.
-    """
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(
-            f"size: {text!r} is not a whole number with a binary unit ({', '.join(_UNITS)}), such as '128MiB'"
-        )
-    return int(match[1]) * _UNITS[match[2]]

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Self
 
 from daxmap._core import _Dispatcher
-from daxmap.config import check_int
 from daxmap.reopen import keep_descriptors
+from daxmap.sizes import size_in_bytes
 from daxmap.status import DaxStatus, status_of
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ class DaxDispatcher(_Dispatcher):
         dax: Which files the guest is to map: "always" all, "inode" those that `attr_flags` marks, "never" none. It is
             the guest that follows this, and one mounted with `-o dax=always` does not look at marks. To keep a file
             from being mapped, let the resolver raise.
-        min_size: With "inode": files of fewer bytes are not marked.
+        min_size: With "inode": files of fewer bytes are not marked. An int, or a string such as "64KiB".
         rule: With "inode": the VMM's own say about a file, from its attributes; false keeps it from being marked.
 
     Raises:
         TypeError: An argument is of another type, or `mapper` lacks a method.
-        ValueError: `dax` is none of the three, `min_size` is negative or over 2**64-1, or `min_size` or `rule` is given
+        ValueError: `dax` is none of the three, `min_size` is no size below 2**64, or `min_size` or `rule` is given
             without "inode".
     """
 
@@ -48,11 +48,11 @@ class DaxDispatcher(_Dispatcher):
         resolver: "Resolver",
         *,
         dax: Literal["always", "inode", "never"] = "always",
-        min_size: int = 0,
+        min_size: int | str = 0,
         rule: Callable[[os.stat_result], bool] | None = None,
     ) -> Self:
         """Check the arguments and make the dispatcher: see the class."""
-        check_int("min_size", min_size)
+        min_size = size_in_bytes("min_size", min_size)
         if rule is not None and not callable(rule):
             raise TypeError(f"rule: {rule!r} is not callable")
         if dax != "inode" and (min_size or rule):

@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING, Literal, Self
 
 from daxmap._core import _FileServer
-from daxmap.config import check_int
+from daxmap.sizes import size_in_bytes
 from daxmap.status import DaxStatus, status_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class FileServer(_FileServer):
         mapper: The share's mapper. None: the guest is offered no DAX.
         readonly: Refuse with EROFS whatever would change a file. The mapper must be read-only too.
         dax: Which files the guest is to map: "always" all, "inode" those that are marked (FUSE_ATTR_DAX), "never" none.
-        min_size: With "inode": files of fewer bytes are not marked.
+        min_size: With "inode": files of fewer bytes are not marked. An int, or a string such as "64KiB".
         owner: Whose the files are that a guest makes. "host": the server's own, whatever user of the guest made them;
             then chown fails with EPERM, set-user-id bits are dropped, and no privileges are needed. "guest": the
             guest's users', by number; the process needs CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_DAC_OVERRIDE and
@@ -44,8 +44,8 @@ class FileServer(_FileServer):
 
     Raises:
         TypeError: An argument is of another type.
-        ValueError: `dax`, `owner` or `cache` is none of its values, `min_size` is given without "inode",
-            `max_open` is under 64, or a share that is read-only has a mapper that is not.
+        ValueError: `dax`, `owner` or `cache` is none of its values, `min_size` is no size below 2**64, or given without
+            "inode", `max_open` is under 64, or a share that is read-only has a mapper that is not.
         OSError: ENOENT, ENOTDIR, EACCES and the like of the directory; EPERM for owner="guest" without the
             right to act as other users; ENOTSUP where there is no Linux.
     """
@@ -59,13 +59,13 @@ class FileServer(_FileServer):
         mapper: "DaxMapper | None" = None,
         readonly: bool = False,
         dax: Literal["always", "inode", "never"] = "always",
-        min_size: int = 0,
+        min_size: int | str = 0,
         owner: Literal["guest", "host"] = "host",
         cache: Literal["auto", "always", "never"] = "auto",
         max_open: int | None = None,
     ) -> Self:
         """Check the arguments and make the server: see the class."""
-        check_int("min_size", min_size)
+        min_size = size_in_bytes("min_size", min_size)
         if min_size and dax != "inode":
             raise ValueError(f'min_size chooses among files, which takes dax="inode", not {dax!r}')
         if mapper is not None and readonly and not mapper.readonly:

@@ -5,22 +5,14 @@ space, or the guest's own physical address bits, is a ValueError. The functions 
 immutable: use them from any thread.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Self
+from typing import Self, TypeAlias, overload
 
-from daxmap.config import (
-    DAX_WINDOW_PER_SHARE,
-    U64_MAX,
-    WINDOW_ALIGNMENT,
-    DaxConfig,
-    ShareConfig,
-    check_int,
-    check_shares,
-    check_type,
-    key_path,
-)
+from daxmap.checks import U64_MAX, check_int, check_type
+from daxmap.config import DAX_WINDOW_PER_SHARE, WINDOW_ALIGNMENT, DaxConfig, ShareConfig, check_shares, key_path
+from daxmap.sizes import format_size, size_in_bytes
 
 __all__ = ["DAX_WINDOW_PER_SHARE", "Share", "WindowLayout", "dax_window_base", "dax_window_total"]
 
@@ -28,8 +20,10 @@ _ADDRESS_SPACE_END = U64_MAX + 1
 _GUEST_PAGE = 4096
 _STRUCT_PAGE = 64
 
+_WantedShare: TypeAlias = ShareConfig | tuple[str, int | str] | tuple[str, int | str, bool]
 
-def dax_window_base(ram_base: int, ram_size: int) -> int:
+
+def dax_window_base(ram_base: int, ram_size: int | str) -> int:
     """Returns the first 2 MiB boundary at or above the end of guest RAM: where the DAX window may begin.
 
     The window must lie above RAM, so that a Linux guest can register it as ZONE_DEVICE memory.
@@ -40,14 +34,14 @@ def dax_window_base(ram_base: int, ram_size: int) -> int:
     Args:
         ram_base: Guest physical address of RAM, 0 to 2**64-1; if RAM is in several pieces, of the
             highest one.
-        ram_size: Bytes of RAM from there on, 0 to 2**64-1.
+        ram_size: RAM from there on, 0 to 2**64-1 bytes, as an int or a string such as "4GiB".
 
     Raises:
-        TypeError: An argument is not an int.
+        TypeError: An argument is of another type.
         ValueError: An argument is out of its range, or RAM leaves no such boundary below 2**64.
     """
     check_int("ram_base", ram_base)
-    check_int("ram_size", ram_size)
+    ram_size = size_in_bytes("ram_size", ram_size)
     base = -(-(ram_base + ram_size) // WINDOW_ALIGNMENT) * WINDOW_ALIGNMENT
     if base > U64_MAX:
         raise ValueError(f"RAM of {ram_size:#x} bytes at {ram_base:#x} leaves no 2 MiB boundary above it below 2**64")
@@ -97,23 +91,30 @@ class Share:
         """The guest physical address just past the share's window."""
         return self.base + self.size
 
+    def __repr__(self) -> str:
+        return f"Share(tag={self.tag!r}, base={self.base:#x}, size={self.size:#x}, readonly={self.readonly})"
+
 
 class WindowLayout:
     """The DAX windows of all shares, one after another above guest RAM, each with a base of its own.
 
-    >>> layout = WindowLayout(0, 1 << 30, [("root", 128 << 20, True), ("src", 64 << 20)])
+    >>> layout = WindowLayout(0, "1GiB", [("root", "128MiB", True), ("src", "64MiB")])
     >>> layout
     <WindowLayout 0x40000000-0x4c000000: 'root' 128 MiB read-only, 'src' 64 MiB; costs the guest 3 MiB of RAM>
-    >>> hex(layout.shares["src"].base)
-    '0x48000000'
+    >>> layout["src"]
+    Share(tag='src', base=0x48000000, size=0x4000000, readonly=False)
+    >>> [share.tag for share in layout], len(layout), "src" in layout
+    (['root', 'src'], 2, True)
+
+    Shares are looked up by tag, and iterated over in the order in which they were given and lie in the window. Layouts
+    are equal if they place the same shares at the same addresses.
 
     Args:
         ram_base: Guest physical address of RAM, 0 to 2**64-1; if RAM is in several pieces, of the
             highest one.
-        ram_size: Bytes of RAM from there on, 0 to 2**64-1.
-        shares: `(tag, size)` or `(tag, size, readonly)` of each share, at least one. A tag is 1 to 36 bytes
-            of UTF-8 without NUL (VIRTIO 1.2, section 5.11.4) and is used once; a size is a positive multiple
-            of 2 MiB; readonly is False if left out.
+        ram_size: RAM from there on, 0 to 2**64-1 bytes, as an int or a string such as "4GiB".
+        shares: At least one, each a `ShareConfig`, `(tag, size)` or `(tag, size, readonly)`; or a mapping of tags to
+            sizes. `ShareConfig` says what a tag and a size may be.
         phys_bits: How many physical address bits the guest has, 1 to 64; None if not known, and then only the
             end of the 64-bit address space is a limit. On x86 it is CPUID leaf 0x80000008, EAX bits 7 to 0;
             on Arm the IPA size that the VM was made with.
@@ -129,15 +130,25 @@ class WindowLayout:
     _base: int
     _shares: dict[str, Share]
 
+    # Two signatures, since mypy infers dict[str, object] for a literal of ints and strings that an iterable could take.
+    @overload
+    def __init__(
+        self, ram_base: int, ram_size: int | str, shares: Mapping[str, int | str], *, phys_bits: int | None = None
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, ram_base: int, ram_size: int | str, shares: Iterable[_WantedShare], *, phys_bits: int | None = None
+    ) -> None: ...
     def __init__(
         self,
         ram_base: int,
-        ram_size: int,
-        shares: Iterable[tuple[str, int] | tuple[str, int, bool]],
+        ram_size: int | str,
+        shares: Mapping[str, int | str] | Iterable[_WantedShare],
         *,
         phys_bits: int | None = None,
     ) -> None:
-        wanted = tuple(_wanted_share(index, share) for index, share in enumerate(shares))
+        given = shares.items() if isinstance(shares, Mapping) else shares
+        wanted = tuple(_wanted_share(index, share) for index, share in enumerate(given))
         check_shares(wanted)
         if phys_bits is not None:
             check_int("phys_bits", phys_bits, low=1, high=64)
@@ -151,7 +162,9 @@ class WindowLayout:
             base = share.end
 
     @classmethod
-    def from_config(cls, ram_base: int, ram_size: int, config: DaxConfig, *, phys_bits: int | None = None) -> Self:
+    def from_config(
+        cls, ram_base: int, ram_size: int | str, config: DaxConfig, *, phys_bits: int | None = None
+    ) -> Self:
         """Places the shares of a configuration; the other arguments and the errors are those of the class.
 
         >>> config = DaxConfig((ShareConfig("root"),))
@@ -159,8 +172,7 @@ class WindowLayout:
         <WindowLayout 0x40000000-0x48000000: 'root' 128 MiB; costs the guest 2 MiB of RAM>
         """
         check_type("config", config, DaxConfig)
-        shares = [(share.tag, share.size, share.readonly) for share in config.shares]
-        return cls(ram_base, ram_size, shares, phys_bits=phys_bits)
+        return cls(ram_base, ram_size, config.shares, phys_bits=phys_bits)
 
     @property
     def shares(self) -> Mapping[str, Share]:
@@ -175,7 +187,7 @@ class WindowLayout:
     @property
     def size(self) -> int:
         """Bytes of the window: all shares together, without gaps."""
-        return sum(share.size for share in self._shares.values())
+        return sum(share.size for share in self)
 
     @property
     def end(self) -> int:
@@ -191,18 +203,45 @@ class WindowLayout:
         """
         return self.size // _GUEST_PAGE * _STRUCT_PAGE
 
+    def __getitem__(self, tag: str) -> Share:
+        """The share with this tag.
+
+        Raises:
+            KeyError: There is none; the message lists the tags.
+        """
+        try:
+            return self._shares[tag]
+        except KeyError:
+            raise KeyError(f"no share {tag!r}; the tags are {', '.join(map(repr, self._shares))}") from None
+
+    def __iter__(self) -> Iterator[Share]:
+        return iter(self._shares.values())
+
+    def __len__(self) -> int:
+        return len(self._shares)
+
+    def __contains__(self, tag: str) -> bool:
+        return tag in self._shares
+
+    def __eq__(self, other: object) -> bool:
+        return self._shares == other._shares if isinstance(other, WindowLayout) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
     def __repr__(self) -> str:
         shares = ", ".join(
-            f"{share.tag!r} {_format_size(share.size)}{' read-only' if share.readonly else ''}"
-            for share in self._shares.values()
+            f"{share.tag!r} {format_size(share.size)}{' read-only' if share.readonly else ''}" for share in self
         )
-        cost = _format_size(self.guest_ram_cost)
+        cost = format_size(self.guest_ram_cost)
         return f"<WindowLayout {self.base:#x}-{self.end:#x}: {shares}; costs the guest {cost} of RAM>"
 
 
 def _wanted_share(index: int, share: object) -> ShareConfig:
+    if isinstance(share, ShareConfig):
+        return share
     if not isinstance(share, tuple) or len(share) not in (2, 3):
-        raise TypeError(f"shares[{index}]: {share!r} is neither (tag, size) nor (tag, size, readonly)")
+        raise TypeError(f"shares[{index}]: {share!r} is neither a ShareConfig, (tag, size) nor (tag, size, readonly)")
     with key_path(f"shares[{index}]"):
         return ShareConfig(*share)
 
@@ -213,11 +252,3 @@ def _check_end(share: Share, phys_bits: int | None) -> None:
         raise ValueError(f"{where}, past the end of the 64-bit address space (2**64)")
     if phys_bits is not None and share.end > 2**phys_bits:
         raise ValueError(f"{where}, past the guest's {phys_bits} physical address bits ({2**phys_bits:#x})")
-
-
-def _format_size(size: int) -> str:
-    """Writes a positive size exactly, in the largest unit that allows it."""
-    for shift, unit in ((30, "GiB"), (20, "MiB")):
-        if size % (1 << shift) == 0:
-            return f"{size >> shift} {unit}"
-    return f"{size >> 10} KiB"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from daxmap._core import _Device
-from daxmap.config import parse_size
+from daxmap.sizes import size_in_bytes
 from daxmap.status import DaxStatus, status_of_session
 
 __all__ = ["Share", "fail", "serve", "window_size"]
@@ -62,7 +62,7 @@ def window_size(text: str) -> int:
     Raises:
         ValueError: It is no size, or none that a window can have.
     """
-    size = parse_size(text)
+    size = size_in_bytes("--window", text)
     if size < 2 << 20 or size & (size - 1):
         raise ValueError(f"a window's size is a power of two from 2MiB on, not {text}")
     return size

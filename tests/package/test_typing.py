@@ -27,6 +27,8 @@ from daxmap import (
     KvmBackend,
     MappingInfo,
     RemoveResult,
+    Share,
+    ShareConfig,
     WindowLayout,
     dax_window_base,
 )
@@ -56,6 +58,10 @@ def backend_of(vm_fd: int | None) -> HostWindowBackend | KvmBackend:
 
 layout = WindowLayout(0, 2 << 20, [("home", DAX_WINDOW_PER_SHARE)])
 share = layout.shares["home"]
+assert_type(layout["home"], Share)
+assert_type(ShareConfig("home", "128MiB").size, int)
+sizes = {"home": "128MiB"}
+assert WindowLayout(0, "2MiB", sizes) == WindowLayout(0, "2MiB", [ShareConfig("home", "128MiB")]) == layout
 assert_type(dax_window_base(0, 2 << 20), int)
 assert share.base == dax_window_base(0, 2 << 20)
 
@@ -112,7 +118,7 @@ DaxMapper(0, 2 << 20, None)  # arg-type
 DaxMapper(0, 2 << 20, HostWindowBackend(), True)  # call-arg
 DaxMapper(0, 2 << 20, HostWindowBackend(), page_size=4096)  # call-arg
 KvmBackend("/dev/kvm", 1)  # arg-type
-WindowLayout(0, 2 << 20, [("tag", "1GiB")])  # list-item
+WindowLayout(0, 2 << 20, [("tag", 1.0)])  # list-item
 mapper.stats().setup_count += 1  # misc
 
 

@@ -60,7 +60,7 @@ def refusal(folder: Path, *arguments: str, nobody: bool = False, files: int | No
         (["share", "--socket", "x" * 108], f"{'x' * 108}: its path has 108 bytes, and a socket's has 107 at most"),
         (["share", "--socket", "s", "--window", "3MiB"], "a window's size is a power of two from 2MiB on, not 3MiB"),
         (["share", "--socket", "s", "--window", "1MiB"], "a window's size is a power of two from 2MiB on, not 1MiB"),
-        (["share", "--socket", "s", "--window", "many"], "size: 'many' is not a whole number with a binary unit"),
+        (["share", "--socket", "s", "--window", "many"], "--window: 'many' is not a whole number with a binary unit"),
         (["share", "--socket", "s", "--tag", ""], 'the tag "" has not 1 to 36 bytes'),
         (["share", "--socket", "s", "--tag", "é" * 19], "has not 1 to 36 bytes"),
         (["share", "--socket", "s", "--threads", "0"], "0 threads are not 1 to 63"),

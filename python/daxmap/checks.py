@@ -1,0 +1,21 @@
+"""Checks of arguments. Every error message starts with the argument's name."""
+
+__all__ = ["U64_MAX", "check_int", "check_type"]
+
+U64_MAX = 2**64 - 1
+
+
+def check_type(name: str, value: object, expected: type) -> None:
+    """Raises TypeError unless a value has a type; a bool is not taken for an int."""
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+        raise TypeError(f"{name}: {value!r} is of type {type(value).__name__}, not {expected.__name__}")
+
+
+def check_int(name: str, value: int, low: int = 0, high: int = U64_MAX) -> None:
+    """Raises TypeError unless a value is an int, and ValueError unless it is in `low..=high`."""
+    check_type(name, value, int)
+    if not low <= value <= high:
+        # str() refuses ints of several thousand digits, hex does not.
+        shown = str(value) if value.bit_length() <= U64_MAX.bit_length() else f"{value:#x}"
+        limit = "2**64-1" if high == U64_MAX else str(high)
+        raise ValueError(f"{name}: {shown} is not in the range {low} to {limit}")
