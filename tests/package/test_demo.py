@@ -1,4 +1,4 @@
-"""The `daxmap` command and the story that its demo tells."""
+"""The story that `daxmap demo` tells."""
 
 import json
 import os
@@ -244,33 +244,3 @@ def test_demo_says_what_went_wrong(
 def test_window_in_ram_is_wrong(mapper: DaxMapper, tmp_path: Path) -> None:
     scene = story.Scene(HostGuest(mapper), BASE + 1, tmp_path)
     assert [(outcome.step.name, outcome.ok) for outcome in story.tell(scene)] == [("place", False)]
-
-
-def test_reader_that_leaves_is_no_traceback() -> None:
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "daxmap", "demo"],
-            stdout=write_end,
-            stderr=subprocess.PIPE,
-            check=False,
-            timeout=TIMEOUT,
-        )
-    finally:
-        os.close(write_end)
-    assert (done.returncode, done.stderr) == (1, b"")
-
-
-def test_version_names_the_package(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["--version"])
-    assert stop.value.code == 0
-    assert capsys.readouterr().out.startswith("daxmap ")
-
-
-def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main([])
-    assert stop.value.code == 2
-    assert "COMMAND" in capsys.readouterr().err

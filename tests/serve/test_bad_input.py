@@ -15,7 +15,8 @@ from support.programs import TIMEOUT
 
 # Changes to the user nobody after the imports: perhaps only its owner may read the interpreter's files.
 AS_NOBODY = """
-import locale, os, sys
+import locale, os, shutil, sys
+import daxmap.serve
 from daxmap.cli import main
 os.setgroups([])
 os.setgid(65534)
