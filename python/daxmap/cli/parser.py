@@ -23,13 +23,10 @@ class Commands(Protocol):
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of a command, or of a group of commands, which prints its help where none of them is named.
-
-    Options can't be abbreviated: what is unique today may be ambiguous tomorrow.
-    """
+    """The parser of a command, or of a group of commands, which prints its help where none of them is named."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401  # argparse has their types
-        super().__init__(allow_abbrev=False, **settings)
+        super().__init__(**settings)
         self._commands: Mapping[str, Parser] | None = None
         self.set_defaults(run=self._show_help)
 
@@ -43,7 +40,7 @@ class Parser(argparse.ArgumentParser):
         """Exit with an error for the first command or option that there is not.
 
         argparse would not say what it does not know before everything that is required is there, and never what was
-        meant.
+        meant. It would take abbreviations, too: what is unique today may be ambiguous tomorrow.
         """
         for position, argument in enumerate(arguments):
             if argument == "--":
