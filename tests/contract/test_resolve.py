@@ -231,7 +231,11 @@ def test_child_that_leaves_the_block_leaves_the_parents_memory_alone(lender: Sub
     with resolve(lender, START, LENGTH) as [(address, length), *_]:
         loan = resolve(lender, START, 1)
         loan.__enter__()
-        in_fork(lambda: loan.__exit__(None, None, None))
+
+        def leave() -> None:
+            loan.__exit__(None, None, None)
+
+        in_fork(leave)
         assert peek(address, length) == lender.model[START].file.read(0, length)
         with lender.refused(EBUSY):
             lender.mapper.remove_mapping(START, LENGTH)

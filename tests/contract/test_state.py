@@ -4,7 +4,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
-from errno import EACCES, EIO, ENODEV, ENOENT, ENOSPC, ENOTEMPTY, EROFS, ESTALE
+from errno import EACCES, ENODEV, ENOENT, ENOSPC, ENOTEMPTY, EROFS, ESTALE
 from typing import Any
 
 import pytest
@@ -167,7 +167,6 @@ def test_closed_mapper(rig: Rig, exported: State) -> None:
         with pytest.raises(OSError, match="closed") as caught:
             call()
         assert caught.value.errno == ENODEV
-    assert EIO != ENODEV
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ completion need none of it.
 |-----------------------------|-----------------------------------------------------------------|
 | `parser`                    | what argparse lacks: one line for an error, with what was meant |
 | `output`                    | outputs that cannot be written to                               |
-| `demo`, `serve`             | command lines of `daxmap.demo` and `daxmap.serve`               |
+| `demo`, `doctor`, `serve`   | command lines of `daxmap.demo`, `daxmap.doctor`, `daxmap.serve` |
 | `layout`, `layout_report`   | where windows lie, as a table and as a drawing                  |
 | `config`, `config_file`     | configurations in TOML                                          |
 | `completion`                | scripts for shells                                              |
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from daxmap import __version__
-from daxmap.cli import completion, config, demo, layout, serve
+from daxmap.cli import completion, config, demo, doctor, layout, serve
 from daxmap.cli.output import complain, flush, prepare
 from daxmap.cli.parser import Parser
 
@@ -62,7 +62,7 @@ def _run(argv: Sequence[str] | None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"daxmap {__version__}")
     commands = parser.add_commands()
-    for command in (demo, serve, layout, config):
+    for command in (demo, doctor, serve, layout, config):
         command.add(commands)
     completion.add(commands, parser)
     words = sys.argv[1:] if argv is None else argv

@@ -52,7 +52,7 @@ def read(path: Path) -> dict[str, str]:
         raise KernelConfigError(f"its compressed data are damaged: {error}") from error
     lines = [match for line in content.decode(errors="replace").splitlines() if (match := _LINE.fullmatch(line))]
     if not lines:
-        raise KernelConfigError("no line of it is CONFIG_...= or '# CONFIG_... is not set'")
+        raise KernelConfigError("is no kernel config: no line of it is CONFIG_...= or '# CONFIG_... is not set'")
     return {line["name"]: line["value"] for line in lines if line["name"]}
 
 

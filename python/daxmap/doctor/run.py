@@ -7,7 +7,6 @@ from pathlib import Path
 
 from daxmap.doctor import kernel_config
 from daxmap.doctor.examine import examine
-from daxmap.doctor.fact import told
 from daxmap.doctor.report import as_json as in_json
 from daxmap.doctor.report import as_text, succeeded
 
@@ -22,17 +21,12 @@ def doctor(config: Path | None = None, *, as_json: bool = False) -> int:
         as_json: print one JSON object, instead of text.
 
     Returns:
-        The exit code: 0 if nothing failed, else 1; 2 if `config` is no kernel config, which standard error then
-        explains.
+        The exit code: 0 if nothing failed, else 1.
+
+    Raises:
+        KernelConfigError: `config` is no kernel config.
     """
-    try:
-        options = None if config is None else kernel_config.read(config)
-    except OSError as error:
-        sys.stderr.write(f"daxmap doctor: {told(error)}: name the config of a kernel, as text or gzip\n")
-        return 2
-    except kernel_config.KernelConfigError as error:
-        sys.stderr.write(f"daxmap doctor: {config} is no kernel config: {error}\n")
-        return 2
+    options = None if config is None else kernel_config.read(config)
     facts = [*examine(), *(() if options is None else kernel_config.facts(options))]
     if as_json:
         sys.stdout.write(f"{in_json(facts)}\n")

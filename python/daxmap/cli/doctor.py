@@ -1,12 +1,15 @@
-"""`daxmap doctor` as a command."""
+"""The command line of `daxmap doctor`."""
 
 import argparse
 from pathlib import Path
 
+from daxmap.cli.output import complain
+from daxmap.cli.parser import Commands
+
 __all__ = ["add"]
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Add the command `doctor`."""
     parser = commands.add_parser(
         "doctor",
@@ -33,6 +36,14 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from daxmap.doctor.run import doctor  # noqa: PLC0415  (the checks load what other commands don't need)
+    from daxmap.doctor.kernel_config import KernelConfigError
+    from daxmap.doctor.run import doctor
 
-    return doctor(arguments.kernel_config, as_json=arguments.json)
+    config: Path | None = arguments.kernel_config
+    try:
+        return doctor(config, as_json=arguments.json)
+    except OSError as error:
+        complain(f"daxmap doctor: {error.filename or config}: {error.strerror}: name the config of a kernel")
+    except KernelConfigError as error:
+        complain(f"daxmap doctor: {config}: {error}")
+    return 2
