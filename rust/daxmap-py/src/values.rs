@@ -10,7 +10,6 @@ use pyo3::types::{PyDict, PyTuple};
 use std::collections::BTreeMap;
 
 #[doc = docstring!(MappingInfo)]
-#[doc = docstring!(MappingInfo)]
 #[pyclass(frozen, eq, hash, module = "daxmap")]
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MappingInfo {
@@ -92,7 +91,6 @@ impl MappingInfo {
 }
 
 #[doc = docstring!(RemoveResult)]
-#[doc = docstring!(RemoveResult)]
 #[pyclass(frozen, eq, module = "daxmap")]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RemoveResult {
@@ -131,7 +129,6 @@ impl RemoveResult {
         (self.removed, self.failed.clone())
     }
 
-    #[doc = docstring!(RemoveResult.errno)]
     #[doc = docstring!(RemoveResult.errno)]
     #[getter]
     fn errno(&self) -> i32 {
