@@ -51,14 +51,7 @@ def load(name: str) -> ModuleType:
 
 
 def test_example_succeeds_and_leaves_nothing_behind(name: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / f"{name}.py"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT,
-        env=os.environ | {"TMPDIR": str(tmp_path)},
-    )
+    done = run([EXAMPLES / f"{name}.py"], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "copy: HLT; on the host the files are equal" in done.stdout
     told = [line for line in TELLS[name] if re.search(line, done.stdout, re.MULTILINE)]
@@ -91,6 +84,47 @@ def test_unicorn_example_without_unicorn_says_how_to_get_it() -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "pip install 'daxmap[demo]'" in done.stderr
+
+
+SNAPSHOT = [EXAMPLES / "snapshot.py"]
+WITHOUT_KVM = """
+import runpy, sys
+from daxmap import kvm
+kvm.Vm.__init__.__kwdefaults__["device"] = "/nowhere"
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+ON_UNICORN = ["-c", WITHOUT_KVM, EXAMPLES / "snapshot.py"]
+
+
+@pytest.mark.parametrize("program", [SNAPSHOT, ON_UNICORN], ids=["best", "unicorn"])
+def test_restored_guest_reads_what_the_saved_one_did(program: list[str | Path], tmp_path: Path) -> None:
+    if program is ON_UNICORN:
+        check_available("unicorn_vmm")
+    done = run(program, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    saved, restored = re.findall(r"^process (\d+): the guest reads? (\{.*?\}).*2 mappings", done.stdout, re.MULTILINE)
+    assert saved[0] != restored[0]
+    assert saved[1] == restored[1]
+
+
+def test_device_reads_a_disk_into_the_window(tmp_path: Path) -> None:
+    check_available("kvm_vmm")
+    done = run([EXAMPLES / "block_device.py"], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "a buffer in a hole: [Errno 14]" in done.stdout
+    assert "the guest loads the first word of its buffer: HLT, reported 0x" in done.stdout
+
+
+def run(program: list[str | Path], directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", *program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+        env=os.environ | {"TMPDIR": str(directory)},
+    )
 
 
 def test_kvm_example_is_short_enough_to_read() -> None:
