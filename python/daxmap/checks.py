@@ -1,6 +1,8 @@
 """Checks of arguments. Every error message starts with the argument's name."""
 
-__all__ = ["U64_MAX", "check_int", "check_type"]
+from inspect import iscoroutinefunction
+
+__all__ = ["U64_MAX", "check_callable", "check_int", "check_type"]
 
 U64_MAX = 2**64 - 1
 
@@ -9,6 +11,14 @@ def check_type(name: str, value: object, expected: type) -> None:
     """Raises TypeError unless a value has a type; a bool is not taken for an int."""
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
         raise TypeError(f"{name}: {value!r} is of type {type(value).__name__}, not {expected.__name__}")
+
+
+def check_callable(name: str, value: object) -> None:
+    """Raises TypeError unless a value can be called, and does not give a coroutine then, which nobody would await."""
+    if not callable(value):
+        raise TypeError(f"{name}: {value!r} is not callable")
+    if iscoroutinefunction(value):
+        raise TypeError(f"{name}: {value!r} is a coroutine function: it is called, and never awaited")
 
 
 def check_int(name: str, value: int, low: int = 0, high: int = U64_MAX) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Self
 
 from daxmap._core import _Dispatcher
+from daxmap.checks import check_callable
 from daxmap.reopen import keep_descriptors
 from daxmap.sizes import size_in_bytes
 from daxmap.status import DaxStatus, status_of
@@ -53,8 +54,8 @@ class DaxDispatcher(_Dispatcher):
     ) -> Self:
         """Check the arguments and make the dispatcher: see the class."""
         min_size = size_in_bytes("min_size", min_size)
-        if rule is not None and not callable(rule):
-            raise TypeError(f"rule: {rule!r} is not callable")
+        if rule is not None:
+            check_callable("rule", rule)
         if dax != "inode" and (min_size or rule):
             raise ValueError(f'min_size and rule choose among files, which takes dax="inode", not {dax!r}')
         self = super().__new__(cls, mapper, resolver, dax, min_size)

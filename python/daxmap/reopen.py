@@ -38,6 +38,17 @@ def _directory() -> int:
     return kept
 
 
+def _number(path_fd: "FileDescriptorLike") -> int:
+    if isinstance(path_fd, int):
+        return path_fd
+    fileno = getattr(path_fd, "fileno", None)
+    if fileno is None:
+        kind = type(path_fd).__name__
+        raise TypeError(f"path_fd: a file descriptor is an int or has fileno(), not {kind!r}: open the file first")
+    number: int = fileno()
+    return number
+
+
 os.register_at_fork(after_in_child=_kept.clear)  # a child's copy leads to its parent's descriptors
 
 
@@ -59,11 +70,12 @@ def reopen(path_fd: "FileDescriptorLike", writable: bool) -> io.FileIO:  # noqa:
         The file, unbuffered; it is the caller's to close.
 
     Raises:
+        TypeError: `path_fd` is no descriptor: a path, say.
         OSError: EBADF (`path_fd` is not open), ENODEV (not a regular file, as mmap(2) says), ESTALE (`path_fd` became
             another file's during the call), and what open(2) says: of the file EACCES, EROFS, ETXTBSY and the like; of
             /proc/self/fd itself, which the message then names, ENOENT where no /proc is mounted.
     """
-    number = path_fd if isinstance(path_fd, int) else path_fd.fileno()
+    number = _number(path_fd)
     wanted = os.fstat(number)
     if not stat.S_ISREG(wanted.st_mode):
         raise OSError(errno.ENODEV, f"fd {number} is not a regular file's")
