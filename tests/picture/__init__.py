@@ -1,0 +1,1 @@
+"""Pictures of windows, layouts and counters."""
