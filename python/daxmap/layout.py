@@ -236,6 +236,12 @@ class WindowLayout:
         cost = format_size(self.guest_ram_cost)
         return f"<WindowLayout {self.base:#x}-{self.end:#x}: {shares}; costs the guest {cost} of RAM>"
 
+    def _repr_html_(self) -> str:
+        """A drawing and a table, for notebooks."""
+        from daxmap.picture import layout_html  # noqa: PLC0415  # few programs draw
+
+        return layout_html(self)
+
 
 def _wanted_share(index: int, share: object) -> ShareConfig:
     if isinstance(share, ShareConfig):
