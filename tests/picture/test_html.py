@@ -7,12 +7,10 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given, settings
 
-import daxmap
 from daxmap import DaxMapper, DaxStats, HostWindowBackend, WindowLayout
 from daxmap.picture import html, words
 from daxmap.picture.survey import CELL, Survey
 from picture.surveys import HOSTILE, MIB, PAGE, hostile, shown, survey, surveys
-from picture.telling import Telling
 from support.files import HostFile
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -128,14 +126,12 @@ def test_no_errors_need_no_table() -> None:
 
 def test_mapper_is_drawn_as_it_is_now(tmp_path: Path) -> None:
     file = HostFile(tmp_path / "file", 3)
-    backend = HostWindowBackend()
-    with DaxMapper(CELL, 2 * CELL, backend) as mapper:
-        empty = daxmap.picture.render(Telling(mapper, file))
-        mapper.setup_mapping(file.fd, 0, 0, 4 * PAGE, writable=False)
-        telling = Telling(mapper, file)
-        assert "nothing is mapped" in empty
-        assert f"a  {file.path}\n   0x200000-0x204000  0x0-0x4000" in daxmap.picture.render(telling, 100)
-        assert str(file.path) in daxmap.picture.to_svg(telling)
-        assert str(file.path) in daxmap.picture.mapper_html(telling)
-    backend.release()
+    with HostWindowBackend() as backend, DaxMapper(CELL, 2 * CELL, backend) as mapper:
+        assert "nothing is mapped" in mapper.render()
+        mapper.map_file(file.fd)
+        assert f"a  {file.path}\n   0x200000-0x203000  0x0-0x3000" in mapper.render(width=100)
+        assert str(file.path) in mapper.to_svg()
+        assert str(file.path) in mapper._repr_html_()
+        assert "setup_count" in mapper.stats()._repr_html_()
+    assert "closed" in mapper.render()
     file.close()

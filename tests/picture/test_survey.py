@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from daxmap import DaxMapper, HostWindowBackend
 from daxmap.picture.survey import CELL, Shown, Survey, Tally
 from picture.surveys import MIB, PAGE, shown, surveys
-from picture.telling import Telling
 from support.files import HostFile
+from support.recording import RecordingBackend
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,9 @@ def test_all_of_a_tally_is_something(window: Survey) -> None:
 
 def test_survey_of_a_mapper_has_all_that_it_tells(tmp_path: Path) -> None:
     file = HostFile(tmp_path / "file", 3)
-    backend = HostWindowBackend()
-    with DaxMapper(CELL, 2 * CELL, backend, name="home") as mapper:
+    with HostWindowBackend() as backend, DaxMapper(CELL, 2 * CELL, backend, name="home") as mapper:
         mapper.setup_mapping(file.fd, PAGE, 4 * PAGE, 8 * PAGE, writable=True)
-        one = Survey.of(Telling(mapper, file))
+        one = Survey.of(mapper)
         assert (one.name, one.base, one.size, one.page_size) == ("home", CELL, 2 * CELL, mapper.page_size)
         assert (one.readonly, one.closed) == (False, False)
         assert one.shown == (
@@ -77,6 +76,34 @@ def test_survey_of_a_mapper_has_all_that_it_tells(tmp_path: Path) -> None:
                 resident=(2 * PAGE,),
             ),
         )
-    assert Survey.of(Telling(mapper, file)).closed
-    backend.release()
+        file.path.unlink()
+        assert Survey.of(mapper).shown[0].path == f"{file.path} (deleted)"
+    assert Survey.of(mapper).closed
+    assert Survey.of(mapper).shown == ()
+    file.close()
+
+
+def test_pages_are_resident_once_they_were_used(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with (
+        path.open("w+b", buffering=0) as file,
+        HostWindowBackend() as backend,
+        DaxMapper(CELL, 4 * CELL, backend) as mapper,
+    ):
+        file.truncate(3 * CELL)
+        mapper.setup_mapping(file, 0, CELL // 2, 3 * CELL, writable=True)
+        assert [one.resident for one in Survey.of(mapper).shown] == [(0, 0, 0, 0)]
+        mapper.write(mapper.base + CELL // 2, b"x")
+        mapper.write(mapper.base + 3 * CELL, b"x")
+        first, *_, last = Survey.of(mapper).shown[0].resident  # what the kernel reads ahead may be there too
+        assert PAGE <= first <= CELL // 2
+        assert PAGE <= last <= CELL // 2
+
+
+def test_backend_of_the_vmms_own_tells_no_more_than_the_book(tmp_path: Path) -> None:
+    file = HostFile(tmp_path / "file", 1)
+    with RecordingBackend().mapper() as mapper:
+        mapper.map_file(file.fd)
+        [one] = Survey.of(mapper).shown
+        assert (one.path, one.file_size, one.resident) == (None, None, ())
     file.close()
