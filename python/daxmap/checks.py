@@ -1,6 +1,7 @@
 """Checks of arguments. Every error message starts with the argument's name."""
 
 from inspect import iscoroutinefunction
+from typing import Any
 
 __all__ = ["U64_MAX", "check_callable", "check_int", "check_type"]
 
@@ -13,7 +14,7 @@ def check_type(name: str, value: object, expected: type) -> None:
         raise TypeError(f"{name}: {value!r} is of type {type(value).__name__}, not {expected.__name__}")
 
 
-def check_callable(name: str, value: object) -> None:
+def check_callable(name: str, value: Any) -> None:  # noqa: ANN401  # whatever a caller gives
     """Raises TypeError unless a value can be called, and does not give a coroutine then, which nobody would await."""
     if not callable(value):
         raise TypeError(f"{name}: {value!r} is not callable")

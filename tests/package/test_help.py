@@ -56,7 +56,7 @@ def public() -> Iterator[str]:
             # What is in slots is described by the class's docstring.
             members = {member: value for kind in thing.__mro__[:-1] for member, value in vars(kind).items()}
             fields = [member for member, value in members.items() if type(value).__name__ == "member_descriptor"]
-            yield from (f"{name}.{member}" for member in members if member[0] != "_" and member not in fields)
+            yield from (f"{name}.{member}" for member in sorted(members) if member[0] != "_" and member not in fields)
         elif callable(thing):
             yield name
 

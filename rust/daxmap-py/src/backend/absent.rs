@@ -1,5 +1,6 @@
 //! What stands for the Linux-only backends elsewhere: the names are there, and making one says why it can't be had.
 
+use crate::argument;
 use crate::convert::Fd;
 use crate::docs::docstring;
 use pyo3::exceptions::PyOSError;
@@ -37,7 +38,7 @@ pub(crate) struct KvmBackend;
 #[pymethods]
 impl KvmBackend {
     #[new]
-    fn new(vm_fd: Fd, slot: u32) -> PyResult<Self> {
+    fn new(vm_fd: Fd, #[pyo3(from_py_with = argument::slot)] slot: u32) -> PyResult<Self> {
         let _ = (vm_fd.0, slot);
         Err(needs_linux("KvmBackend"))
     }
