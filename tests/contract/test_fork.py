@@ -46,6 +46,11 @@ CALLS: dict[str, Callable[[Subject], object]] = {
     "read of nothing": lambda s: s.mapper.read(0, 0),
     "write": lambda s: s.mapper.write(s.mapper.base + 4 * PAGE, b"x"),
     "lookup": lambda s: s.mapper.lookup(0),
+    "map_file": lambda s: s.mapper.map_file(s.rig.files[0].fd),
+    "resolve": lambda s: s.mapper.resolve(s.mapper.base, 1, writable=False).__enter__(),
+    "explain": lambda s: s.mapper.explain(s.mapper.base),
+    "export_state": lambda s: s.mapper.export_state(),
+    "render": lambda s: s.mapper.render(),
     "iteration": lambda s: iter(s.mapper),
 }
 

@@ -77,6 +77,9 @@ CALLS: dict[str, Callable[[DaxMapper, int], object]] = {
     "reset": lambda mapper, _: mapper.reset(),
     "read": lambda mapper, _: mapper.read(mapper.base, 1),
     "write": lambda mapper, _: mapper.write(mapper.base, b"x"),
+    "map_file": lambda mapper, fd: mapper.map_file(fd),
+    "refresh": lambda mapper, fd: mapper.refresh(fd),
+    "resolve": lambda mapper, _: mapper.resolve(mapper.base, 1, writable=False).__enter__(),
 }
 
 

@@ -29,6 +29,10 @@ OWN_CALLS: dict[str, Callable[[DaxMapper, int], object]] = {
     "read": lambda mapper, _: mapper.read(BASE, 4),
     "write": lambda mapper, _: mapper.write(BASE, b"abcd"),
     "lookup": lambda mapper, _: mapper.lookup(0),
+    "map_file": lambda mapper, fd: mapper.map_file(fd),
+    "resolve": lambda mapper, _: mapper.resolve(BASE, 4, writable=False).__enter__(),
+    "explain": lambda mapper, _: mapper.explain(BASE),
+    "render": lambda mapper, _: mapper.render(),
     "iter": lambda mapper, _: list(mapper),
 }
 

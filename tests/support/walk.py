@@ -8,7 +8,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from ctypes import c_int64
-from errno import EACCES, EEXIST, EFAULT, EINVAL, EIO, ENOENT
+from errno import EACCES, EBUSY, EEXIST, EFAULT, EINVAL, EIO, ENOENT
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Generic, TypeVar
@@ -45,15 +45,18 @@ _CHANGES = st.tuples(
 )
 _SETUPS = st.tuples(st.just("set_up"), st.tuples(_INDICES | _PLACES, st.booleans(), st.booleans(), st.booleans()))
 _REMOVALS = st.tuples(st.sampled_from(["remove", "remove_range"]), _TARGETS)
+_BATCHES = st.tuples(st.just("remove_many"), st.lists(_TARGETS, max_size=8))
+_REFRESHES = st.tuples(st.just("refresh"), st.tuples(_FILES, st.booleans()))
 _STEPS = st.one_of(
     _SETUPS,
     _SETUPS,
     _SETUPS,
     _REMOVALS,
     _REMOVALS,
-    st.tuples(st.just("remove_many"), st.lists(_TARGETS, max_size=8)),
+    _BATCHES,
     st.tuples(st.sampled_from(["reset", "reset", "reset", "drain"]), st.none()),
-    st.tuples(st.just("refresh"), st.tuples(_FILES, st.booleans())),
+    _REFRESHES,
+    st.tuples(st.just("while_lent"), st.tuples(_INDICES, _SETUPS | _REMOVALS | _BATCHES | _REFRESHES)),
     st.tuples(st.just("change"), _CHANGES),
     st.tuples(st.just("store"), st.tuples(_INDICES, _INDICES, st.booleans())),
 )
@@ -68,7 +71,7 @@ _SETTINGS = settings(
 )
 ROUNDS = -(-WALKS // _WALKS_AT_ONCE)
 """How many times to take walks. Those of one round are over in a minute."""
-OWN_REFUSALS = {EINVAL, EEXIST, ENOENT}
+OWN_REFUSALS = {EINVAL, EEXIST, ENOENT, EBUSY}
 """What a mapper says before it asks its backend."""
 
 
@@ -84,6 +87,8 @@ class Walk(ABC, Generic[FaultT]):
         self.subject: Subject = rig.open(WINDOW_SIZE)
         self.faults: Sequence[FaultT] = ()
         """What this step meets."""
+        self.lent: Mapped | None = None
+        """A mapping of which a byte is lent."""
 
     def go(self, steps: list[tuple[tuple[str, Any], Sequence[FaultT]]]) -> None:
         for (method, argument), self.faults in steps:
@@ -119,6 +124,7 @@ class Walk(ABC, Generic[FaultT]):
         before = subject.model.get(offset)
         is_upgrade = writable and before == Mapped(offset, wanted.length, wanted.file_offset, not writable, wanted.file)
         refusal = self._refusal_to_set_up(offset, wanted.length, may_overlap=is_upgrade or replace)
+        refusal = refusal or self._refusal_while_lent(offset, wanted.length)
         expected = refusal or (EACCES if writable and not can_write else 0)
         with wanted.file.opened(os.O_RDWR if can_write else os.O_RDONLY) as file:
             arguments = file.fd, wanted.file_offset, offset, wanted.length, writable
@@ -142,10 +148,18 @@ class Walk(ABC, Generic[FaultT]):
     def remove_range(self, what: int | Range) -> None:
         offset, length = self._range(what)
         errno = self._call(lambda: self.subject.mapper.remove_range(offset, length))
-        self._check_outcome(errno, EINVAL if offset + length > WINDOW_SIZE else 0)
-        if errno == 0:
+        lent = self.lent if self._refusal_while_lent(offset, length) else None
+        expected = EINVAL if offset + length > WINDOW_SIZE else EBUSY if lent else 0
+        if self.faults and expected == EBUSY:
+            assert errno  # that of the first mapping which stays, and a fault may have struck before
+        else:
+            self._check_outcome(errno, expected)
+        if errno in {0, EBUSY}:
             self.subject.model_cut(offset, length)
-        elif errno == EIO:
+            if lent is not None:
+                self.subject.model_cut(lent.window_offset, lent.length)
+                self.subject.model[lent.window_offset] = lent
+        if errno == EIO or (errno and expected == EBUSY):
             self._adopt((offset, length))
 
     def refresh(self, argument: tuple[int, bool]) -> None:
@@ -154,10 +168,30 @@ class Walk(ABC, Generic[FaultT]):
         refreshed: list[int] = []
         with self.files[index].opened(os.O_RDWR if can_write else os.O_RDONLY) as file:
             errno = self._call(lambda: refreshed.append(self.subject.mapper.refresh(file.fd)))
-        self._check_outcome(errno, EACCES if not can_write and any(live.writable for live in mapped) else 0)
+        refusals = [
+            self._refusal_while_lent(live.window_offset, live.length) or (EACCES if live.writable > can_write else 0)
+            for live in sorted(mapped, key=lambda live: live.window_offset)
+        ]
+        expected = next((refusal for refusal in refusals if refusal), 0)
+        if self.faults and expected == EBUSY:
+            assert errno
+        else:
+            self._check_outcome(errno, expected)
         assert refreshed == ([] if errno else [len(mapped)])
         if errno:
             self._adopt(*[(live.window_offset, live.length) for live in mapped])
+
+    def while_lent(self, argument: tuple[int, tuple[str, Any]]) -> None:
+        index, (method, inner) = argument
+        mapped = self._live(index)
+        if mapped is None or not self.rig.can_copy:
+            return
+        mapper = self.subject.mapper
+        with mapper.resolve(mapper.base + mapped.window_offset, 1, writable=mapped.writable) as pieces:
+            assert len(pieces) == 1
+            self.lent = mapped
+            getattr(self, method)(inner)
+            self.lent = None
 
     def remove_many(self, entries: list[int | Range]) -> None:
         batch = [self._range(entry) for entry in entries]
@@ -262,7 +296,13 @@ class Walk(ABC, Generic[FaultT]):
         live = self.subject.model.get(offset)
         if live is None:
             return ENOENT
-        return 0 if live.length == length else EINVAL
+        if live.length != length:
+            return EINVAL
+        return self._refusal_while_lent(offset, length)
+
+    def _refusal_while_lent(self, offset: int, length: int) -> int:
+        lent = self.lent
+        return EBUSY if lent and offset < lent.end and lent.window_offset < offset + length else 0
 
     def _call(self, call: Callable[[], object]) -> int:
         """The errno of a call that may meet faults."""
