@@ -101,12 +101,12 @@ def test_bad_size_string_is_refused_by_key(size: str) -> None:
 @pytest.mark.parametrize(
     ("size", "reason"),
     [
-        ("0", "0 is not in the range"),
+        ("0", "0 B is less than the least window, 2 MiB"),
         ("-2097152", "-2097152 is not in the range"),
-        ("4096", "4096 is not in the range"),
+        ("4096", "4 KiB is less than the least window, 2 MiB"),
         ("3145728", "3145728 is not a multiple of 2 MiB"),
         ("18446744073709551616", "0x10000000000000000 is not in the range"),
-        ('"0MiB"', "0 is not in the range"),
+        ('"0MiB"', "0 B is less than the least window, 2 MiB"),
         ('"3MiB"', "3145728 is not a multiple of 2 MiB"),
         ('"16777216TiB"', "0x10000000000000000 is not in the range"),
         ('"99999999999999999999TiB"', "is not in the range"),

@@ -1,9 +1,9 @@
 """Checks of arguments. Every error message starts with the argument's name."""
 
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
 from typing import Any
 
-__all__ = ["U64_MAX", "check_callable", "check_int", "check_type"]
+__all__ = ["U64_MAX", "check_callable", "check_choice", "check_int", "check_type"]
 
 U64_MAX = 2**64 - 1
 
@@ -14,12 +14,26 @@ def check_type(name: str, value: object, expected: type) -> None:
         raise TypeError(f"{name}: {value!r} is of type {type(value).__name__}, not {expected.__name__}")
 
 
-def check_callable(name: str, value: Any) -> None:  # noqa: ANN401  # whatever a caller gives
-    """Raises TypeError unless a value can be called, and does not give a coroutine then, which nobody would await."""
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raises TypeError unless a value is a str, and ValueError unless it is one of some."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: {value!r} is not a str: one of {', '.join(map(repr, choices))}")
+    if value not in choices:
+        raise ValueError(f"{name}: {value!r} is not one of {', '.join(map(repr, choices))}")
+
+
+def check_callable(name: str, value: Any, *arguments: str) -> None:  # noqa: ANN401  # whatever a caller gives
+    """Raises TypeError unless a value can be called with these arguments, and is no coroutine function."""
     if not callable(value):
         raise TypeError(f"{name}: {value!r} is not callable")
-    if iscoroutinefunction(value):
-        raise TypeError(f"{name}: {value!r} is a coroutine function: it is called, and never awaited")
+    if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
+        raise TypeError(f"{name} is a coroutine function: it is called, and never awaited")
+    try:
+        signature(value).bind(*arguments)
+    except TypeError:
+        raise TypeError(f"{name} does not take the arguments that it is called with: {', '.join(arguments)}") from None
+    except ValueError:
+        pass  # of C code, mostly, which tells no signature
 
 
 def check_int(name: str, value: int, low: int = 0, high: int = U64_MAX) -> None:

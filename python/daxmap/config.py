@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, Self
 
-from daxmap.checks import check_int, check_type
-from daxmap.sizes import size_in_bytes
+from daxmap.checks import check_choice, check_int, check_type
+from daxmap.sizes import format_size, size_in_bytes
 
 __all__ = ["DAX_WINDOW_PER_SHARE", "DaxConfig", "ShareConfig"]
 
@@ -69,7 +69,8 @@ class ShareConfig:
         _check_tag(tag)
         name = f"size (share {tag!r})"
         size = size_in_bytes(name, size)
-        check_int(name, size, low=WINDOW_ALIGNMENT)
+        if size < WINDOW_ALIGNMENT:
+            raise ValueError(f"{name}: {format_size(size)} is less than the least window, 2 MiB")
         if size % WINDOW_ALIGNMENT:
             raise ValueError(f"{name}: {size} is not a multiple of 2 MiB ({WINDOW_ALIGNMENT})")
         check_type("readonly", readonly, bool)
@@ -101,6 +102,9 @@ def check_shares(shares: tuple[ShareConfig, ...]) -> None:
 class DaxConfig:
     """The DAX shares of one guest and how they are mapped. Immutable, and so safe to use from any thread.
 
+    `WindowLayout.from_config` takes the shares; `max_mappings` and `prefault` are for the VMM to give to each mapper
+    (`DaxMapper.for_share`), and `dax` to each server or dispatcher.
+
     >>> DaxConfig((ShareConfig("root", readonly=True),)).shares[0].size
     134217728
 
@@ -123,16 +127,16 @@ class DaxConfig:
     dax: Literal["always", "inode", "never"] = field(default="always", kw_only=True)
 
     def __post_init__(self) -> None:
-        check_type("shares", self.shares, tuple)
+        if not isinstance(self.shares, tuple):
+            hint = "(share,)" if isinstance(self.shares, ShareConfig) else "tuple(shares)"
+            raise TypeError(f"shares: {type(self.shares).__name__} is not a tuple: give {hint}")
         for index, share in enumerate(self.shares):
             check_type(f"shares[{index}]", share, ShareConfig)
         check_shares(self.shares)
         if self.max_mappings is not None:
             check_int("max_mappings", self.max_mappings, low=1)
         check_type("prefault", self.prefault, bool)
-        check_type("dax", self.dax, str)
-        if self.dax not in DAX_POLICIES:
-            raise ValueError(f"dax: {self.dax!r} is not one of {', '.join(map(repr, DAX_POLICIES))}")
+        check_choice("dax", self.dax, DAX_POLICIES)
 
     @classmethod
     def from_toml_table(cls, table: Mapping[str, object]) -> Self:
@@ -168,7 +172,7 @@ class DaxConfig:
         values = _known_keys(table, cls)
         shares = values["shares"]
         if not isinstance(shares, list):
-            raise TypeError(f"shares: {shares!r} is not an array of tables")
+            raise TypeError(f"shares: {shares!r} is not an array of tables: write [[shares]]")
         values["shares"] = tuple(_share_from_toml(index, share) for index, share in enumerate(shares))
         return cls(**values)
 
@@ -186,7 +190,8 @@ def _known_keys(table: Mapping[str, object], config: type[DaxConfig | ShareConfi
     known = {field.name: field for field in fields(config)}
     for key in table:
         if key not in known:
-            raise ValueError(f"{key}: unknown key; the known ones are {', '.join(known)}")
+            inner = f'; give document["{key}"]' if isinstance(table[key], Mapping) else ""
+            raise ValueError(f"{key}: unknown key; the known ones are {', '.join(known)}{inner}")
     for name, known_field in known.items():
         if known_field.default is MISSING and name not in table:
             raise ValueError(f"{name}: missing")

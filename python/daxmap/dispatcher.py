@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Self
 
 from daxmap._core import _Dispatcher
-from daxmap.checks import check_callable
+from daxmap.checks import check_callable, check_choice
+from daxmap.config import DAX_POLICIES
 from daxmap.reopen import keep_descriptors
 from daxmap.sizes import size_in_bytes
 from daxmap.status import DaxStatus, status_of
@@ -53,9 +54,10 @@ class DaxDispatcher(_Dispatcher):
         rule: Callable[[os.stat_result], bool] | None = None,
     ) -> Self:
         """Check the arguments and make the dispatcher: see the class."""
+        check_choice("dax", dax, DAX_POLICIES)
         min_size = size_in_bytes("min_size", min_size)
         if rule is not None:
-            check_callable("rule", rule)
+            check_callable("rule", rule, "stat")
         if dax != "inode" and (min_size or rule):
             raise ValueError(f'min_size and rule choose among files, which takes dax="inode", not {dax!r}')
         self = super().__new__(cls, mapper, resolver, dax, min_size)

@@ -1,14 +1,13 @@
 """A share as a virtiofs device serves it: every FUSE request of one directory, with DAX."""
 
 import os
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
-from daxmap._core import _FileServer
+from daxmap._core import DaxMapper, _FileServer
+from daxmap.checks import check_choice, check_type
+from daxmap.config import DAX_POLICIES
 from daxmap.sizes import size_in_bytes
 from daxmap.status import DaxStatus, status_of
-
-if TYPE_CHECKING:
-    from daxmap._core import DaxMapper
 
 __all__ = ["FileServer"]
 
@@ -29,7 +28,8 @@ class FileServer(_FileServer):
     Args:
         directory: What the guest sees as the root of its mount.
         mapper: The share's mapper. None: the guest is offered no DAX.
-        readonly: Refuse with EROFS whatever would change a file. The mapper must be read-only too.
+        readonly: Refuse with EROFS whatever would change a file. None: as the mapper does. Mapper and share are both
+            read-only, or neither is.
         dax: Which files the guest is to map: "always" all, "inode" those that are marked (FUSE_ATTR_DAX), "never" none.
         min_size: With "inode": files of fewer bytes are not marked. An int, or a string such as "64KiB".
         owner: Whose the files are that a guest makes. "host": the server's own, whatever user of the guest made them;
@@ -45,7 +45,7 @@ class FileServer(_FileServer):
     Raises:
         TypeError: An argument is of another type.
         ValueError: `dax`, `owner` or `cache` is none of its values, `min_size` is no size below 2**64, or given without
-            "inode", `max_open` is under 64, or a share that is read-only has a mapper that is not.
+            "inode", `max_open` is under 64, or only one of share and mapper is read-only.
         OSError: ENOENT, ENOTDIR, EACCES and the like of the directory; EPERM for owner="guest" without the
             right to act as other users; ENOTSUP where there is no Linux.
     """
@@ -56,8 +56,8 @@ class FileServer(_FileServer):
         cls,
         directory: str | os.PathLike[str],
         *,
-        mapper: "DaxMapper | None" = None,
-        readonly: bool = False,
+        mapper: DaxMapper | None = None,
+        readonly: bool | None = None,
         dax: Literal["always", "inode", "never"] = "always",
         min_size: int | str = 0,
         owner: Literal["guest", "host"] = "host",
@@ -65,11 +65,22 @@ class FileServer(_FileServer):
         max_open: int | None = None,
     ) -> Self:
         """Check the arguments and make the server: see the class."""
+        if mapper is not None and not isinstance(mapper, DaxMapper):
+            raise TypeError(f"mapper: {mapper!r} is of type {type(mapper).__name__}, not DaxMapper")
+        if readonly is None:
+            readonly = mapper is not None and mapper.readonly
+        check_type("readonly", readonly, bool)
+        if mapper is not None and readonly != mapper.readonly:
+            share, window = ("a read-only", "a writable") if readonly else ("a writable", "a read-only")
+            raise ValueError(f"readonly: {share} share can't have {window} mapper")
+        check_choice("dax", dax, DAX_POLICIES)
+        check_choice("owner", owner, ("guest", "host"))
+        check_choice("cache", cache, ("auto", "always", "never"))
         min_size = size_in_bytes("min_size", min_size)
         if min_size and dax != "inode":
             raise ValueError(f'min_size chooses among files, which takes dax="inode", not {dax!r}')
-        if mapper is not None and readonly and not mapper.readonly:
-            raise ValueError("a read-only share needs a read-only mapper")
+        if max_open is not None:
+            check_type("max_open", max_open, int)
         self = super().__new__(cls, directory, mapper, readonly, dax, min_size, owner, cache, max_open)
         self._dax = dax
         return self

@@ -9,6 +9,11 @@ An address or value must fit in 32 bits: OverflowError otherwise. Some KVM hosts
 2 million instructions a second: a copy of 64 KiB took 50 ms there. Keep ranges below a MiB.
 """
 
+from mmap import PAGESIZE
+
+from daxmap.checks import check_type
+from daxmap.sizes import size_in_bytes
+
 __all__ = ["ENTRY", "REPORT_PORT", "WORD", "checksum", "copy", "load", "store"]
 
 ENTRY = 0x1000
@@ -100,8 +105,37 @@ _REPORT_AND_HALT = b"".join(
 )
 
 
+def ram_in_bytes(ram_size: int | str) -> int:
+    """The size of a machine's RAM, from an int or text such as "2MiB".
+
+    Raises:
+        TypeError: It is neither.
+        ValueError: It is not a positive multiple of the host's page size.
+    """
+    size = size_in_bytes("ram_size", ram_size)
+    if not size or size % PAGESIZE:
+        raise ValueError(f"ram_size: {size} is not a positive multiple of {PAGESIZE}, the page size")
+    return size
+
+
+def check_program(program: object, ram_size: int) -> None:
+    """Check that a machine can run a program.
+
+    Raises:
+        TypeError: It is not bytes.
+        ValueError: It does not fit into so much RAM.
+    """
+    if not isinstance(program, bytes):
+        raise TypeError(f"program: {type(program).__name__} is not bytes: see daxmap.guest")
+    if ENTRY + len(program) > ram_size:
+        raise ValueError(f"program: {len(program)} bytes from {ENTRY:#x} on don't fit into {ram_size} bytes of RAM")
+
+
 def _imm32(value: int) -> bytes:
     """`value` as a 32-bit immediate operand: four bytes, little endian."""
+    check_type("a guest's number", value, int)
+    if not 0 <= value < 1 << 32:
+        raise OverflowError(f"{value:#x} has more than the 32 bits of this guest: the window must lie below 4 GiB")
     return value.to_bytes(4, "little")
 
 

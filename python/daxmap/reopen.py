@@ -7,6 +7,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from daxmap.checks import check_type
+
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
@@ -70,13 +72,17 @@ def reopen(path_fd: "FileDescriptorLike", writable: bool) -> io.FileIO:  # noqa:
         The file, unbuffered; it is the caller's to close.
 
     Raises:
-        TypeError: `path_fd` is no descriptor: a path, say.
+        TypeError: `path_fd` is no descriptor: a path, say; or `writable` is no bool.
         OSError: EBADF (`path_fd` is not open), ENODEV (not a regular file, as mmap(2) says), ESTALE (`path_fd` became
             another file's during the call), and what open(2) says: of the file EACCES, EROFS, ETXTBSY and the like; of
             /proc/self/fd itself, which the message then names, ENOENT where no /proc is mounted.
     """
+    check_type("writable", writable, bool)
     number = _number(path_fd)
-    wanted = os.fstat(number)
+    try:
+        wanted = os.fstat(number)
+    except OSError as error:
+        raise OSError(error.errno, f"path_fd: fd {number}: {error.strerror}") from None
     if not stat.S_ISREG(wanted.st_mode):
         raise OSError(errno.ENODEV, f"fd {number} is not a regular file's")
     directory = _directory()

@@ -23,6 +23,8 @@ _STOPS = (signal.SIGINT, signal.SIGTERM)
 _SIGNALS = (*_STOPS, signal.SIGUSR1)
 # Open from before the process may open no such thing any more.
 _NOWHERE = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+# What a guest can use: a Linux guest maps 2 MiB at a time, and spends 1/64 of the window's size on it in RAM.
+_LEAST_WINDOW, _LARGEST_WINDOW = 2 << 20, 1 << 40
 # How long a front end may keep the service from ending: it may be that it does not answer.
 _PATIENCE = 5.0
 
@@ -63,8 +65,8 @@ def window_size(text: str) -> int:
         ValueError: It is no size, or none that a window can have.
     """
     size = size_in_bytes("--window", text)
-    if size < 2 << 20 or size & (size - 1):
-        raise ValueError(f"a window's size is a power of two from 2MiB on, not {text}")
+    if not _LEAST_WINDOW <= size <= _LARGEST_WINDOW or size & (size - 1):
+        raise ValueError(f"--window: {text} is no power of two from 2MiB to 1TiB")
     return size
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from daxmap._core import DaxMapper, MappingInfo
+from daxmap.checks import check_callable
 
 if TYPE_CHECKING:
     from daxmap.protocols import Opener, OpenFile
@@ -26,6 +27,7 @@ def export_state(mapper: DaxMapper) -> dict[str, Any]:
 
 def restore_state(mapper: DaxMapper, data: Mapping[str, Any], opener: "Opener") -> None:
     """See `DaxMapper.restore_state`."""
+    check_callable("opener", opener, "dev", "ino", "writable")
     files = _by_file(_checked(data, mapper))
     _check_open(mapper)
     if len(mapper):
@@ -68,8 +70,11 @@ def _checked(data: Mapping[str, Any], mapper: DaxMapper) -> list[MappingInfo]:
 
 
 def _mapping(index: int, fields: object) -> MappingInfo:
-    if not isinstance(fields, Mapping) or set(fields) != set(_FIELDS):
-        raise TypeError(f"data: mappings[{index}] has not just the keys {', '.join(_FIELDS)}")
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"data: mappings[{index}]: {type(fields).__name__} is not a dict")
+    for name in (*_FIELDS, *fields):
+        if name not in _FIELDS or name not in fields:
+            raise TypeError(f"data: mappings[{index}]: {'unknown' if name in fields else 'no'} key {name!r}")
     try:
         return MappingInfo(**fields)
     except (TypeError, OverflowError) as error:
@@ -89,6 +94,9 @@ def _opened(answer: "int | OpenFile") -> Iterator[int]:
     if isinstance(answer, int):
         yield answer
         return
+    if not (hasattr(answer, "fileno") and hasattr(answer, "close")):
+        kind = type(answer).__name__
+        raise TypeError(f"the opener returned a {kind}: an int or an object with fileno() and close() is wanted")
     try:
         yield answer.fileno()
     finally:
@@ -96,7 +104,10 @@ def _opened(answer: "int | OpenFile") -> Iterator[int]:
 
 
 def _check_identity(mapper: DaxMapper, fd: int, dev: int, ino: int) -> None:
-    found = os.fstat(fd)
+    try:
+        found = os.fstat(fd)
+    except OSError as error:
+        raise _error(mapper, error.errno or errno.EBADF, f"the opener gave fd {fd}: {error.strerror}") from None
     if (found.st_dev, found.st_ino) != (dev, ino):
         given = f"the opener gave the file of st_dev {found.st_dev}, st_ino {found.st_ino}"
         raise _error(mapper, errno.ESTALE, f"{given}, where st_dev {dev}, st_ino {ino} was mapped")

@@ -1,5 +1,7 @@
 """Whether a guest really uses DAX: most of what goes wrong with DAX is silent, and the guest merely slower."""
 
+import errno
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -38,7 +40,7 @@ class Session(Protocol):
     """What a share has with its guest."""
 
     def _offer(self) -> tuple[Literal["waiting", "not offered", "offered"], str]: ...
-    def _setup_counts(self) -> tuple[int, dict[int, int]]: ...
+    def _setup_counts(self) -> tuple[int, dict[int, int], str | None]: ...
 
 
 def status_of(mapper: "Mapper | None", dax: Literal["always", "inode", "never"], session: Session) -> DaxStatus:
@@ -52,16 +54,27 @@ def status_of(mapper: "Mapper | None", dax: Literal["always", "inode", "never"],
 
 def status_of_session(session: Session, live: int | None) -> DaxStatus:
     """The status of a share that offers DAX, which has `live` mappings now."""
-    mapped, refused = session._setup_counts()  # noqa: SLF001  # of a base class in Rust
-    refusals = ", ".join(f"refused with Linux errno {number}: {count}" for number, count in refused.items())
+    mapped, refused, warning = session._setup_counts()  # noqa: SLF001  # of a base class in Rust
+    parts = [f"refused with Linux errno {number}{_name(number)}: {count}" for number, count in refused.items()]
     if mapped:
-        counts = f"that succeeded: {mapped}" + (f", {refusals}" if refused else "")
-        shown = "" if live is None else f"; live mappings: {live}"
-        return DaxStatus("used", f"SETUPMAPPING requests {counts}{shown}", mapped, refused, live)
+        parts.insert(0, f"that succeeded: {mapped}")
+    told = f"SETUPMAPPING requests {', '.join(parts)}"
+    if mapped and live is not None:
+        told += f"; live mappings: {live}"
+    if refused and warning:
+        told += f"; the last warning: {warning}"
+    if mapped:
+        return DaxStatus("used", told, mapped, refused, live)
     if refused:
-        return DaxStatus("refused", f"SETUPMAPPING requests {refusals}", mapped, refused, live)
+        return DaxStatus("refused", told, mapped, refused, live)
     state, reason = session._offer()  # noqa: SLF001
     return DaxStatus(state, reason, live=live)
+
+
+def _name(number: int) -> str:
+    """The name of a Linux errno, where this host's numbers are Linux's."""
+    name = errno.errorcode.get(number) if sys.platform == "linux" else None
+    return f" ({name})" if name else ""
 
 
 def _length(mapper: "Mapper") -> int | None:

@@ -9,7 +9,7 @@ What the calls do is in unicorn's include/unicorn/unicorn.h.
 import threading
 
 from daxmap.exits import Exit, Fault, Halted, Mmio, Stopped
-from daxmap.guest import ENTRY, REPORT_PORT
+from daxmap.guest import ENTRY, REPORT_PORT, check_program, ram_in_bytes
 from daxmap.protocols import Access
 
 try:
@@ -50,13 +50,16 @@ class UnicornVm:
     whose guest runs in user space.
 
     Args:
-        ram_size: bytes, a multiple of 4096.
+        ram_size: bytes, a positive multiple of the page size; or text such as "2MiB".
 
     Raises:
+        TypeError: `ram_size` is neither an int nor a str.
+        ValueError: `ram_size` is no such size.
         unicorn.UcError: unicorn has no x86, or does not take the RAM.
     """
 
-    def __init__(self, ram_size: int) -> None:
+    def __init__(self, ram_size: int | str) -> None:
+        ram_size = ram_in_bytes(ram_size)
         self._uc = Uc(UC_ARCH_X86, UC_MODE_32)  # flat 32-bit protected mode, without paging
         self._uc.mem_map(0, ram_size)
         self._ram_size = ram_size
@@ -98,8 +101,7 @@ class UnicornVm:
             ValueError: if the program does not fit into RAM.
         """
         end = ENTRY + len(program)
-        if end > self._ram_size:
-            raise ValueError(f"a program of {len(program)} bytes does not fit into RAM")
+        check_program(program, self._ram_size)
         with self._lock:
             self._values, self._end = [], None
             self._uc.context_restore(self._fresh)

@@ -687,8 +687,8 @@ class _Dispatcher:
         """FUSE_ATTR_DAX for a file with this `st_mode` and `st_size` that the guest should map, else 0."""
     def _offer(self) -> tuple[Literal["waiting", "not offered", "offered"], str]:
         """What the last INIT that was negotiated came to, and why."""
-    def _setup_counts(self) -> tuple[int, dict[int, int]]:
-        """SETUPMAPPING requests since the last INIT: how many succeeded, and how many did not, by Linux errno."""
+    def _setup_counts(self) -> tuple[int, dict[int, int], str | None]:
+        """Of SETUPMAPPING requests since the last INIT: successes, refusals by Linux errno, and the last warning."""
 
 @final
 class _Device:
@@ -764,8 +764,8 @@ class _Device:
         """The counters of the window's mappings."""
     def _offer(self) -> tuple[Literal["waiting", "not offered", "offered"], str]:
         """What the last INIT came to, and that in words."""
-    def _setup_counts(self) -> tuple[int, dict[int, int]]:
-        """SETUPMAPPING requests since the last INIT: how many succeeded, and how many did not, by Linux errno."""
+    def _setup_counts(self) -> tuple[int, dict[int, int], str | None]:
+        """Of SETUPMAPPING requests since the last INIT: successes, refusals by Linux errno, and the last warning."""
 
 @disjoint_base
 class _FileServer:
@@ -829,5 +829,5 @@ class _FileServer:
         """Whether it refuses whatever would change a file."""
     def _offer(self) -> tuple[Literal["waiting", "not offered", "offered"], str]:
         """What the last INIT came to, before any SETUPMAPPING."""
-    def _setup_counts(self) -> tuple[int, dict[int, int]]:
-        """How many SETUPMAPPING requests succeeded, and how many of the others were told which errno."""
+    def _setup_counts(self) -> tuple[int, dict[int, int], str | None]:
+        """Of SETUPMAPPING requests since the last INIT: successes, refusals by Linux errno, and the last warning."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from daxmap import MappingInfo
 from support.host import PAGE
 from support.rig import WINDOW_SIZE, Rig, Subject
 
@@ -176,8 +177,9 @@ def test_closed_mapper(rig: Rig, exported: State) -> None:
         ({"base": 0}, ValueError, "base is 0"),
         ({"size": PAGE}, ValueError, f"size is {PAGE}"),
         ({"mappings": None}, TypeError, "'mappings' is not a list"),
-        ({"mappings": [1]}, TypeError, r"mappings\[0\] has not just the keys window_offset"),
-        ({"mappings": [{}]}, TypeError, r"mappings\[0\] has not just the keys window_offset"),
+        ({"mappings": [1]}, TypeError, r"mappings\[0\]: int is not a dict"),
+        ({"mappings": [{}]}, TypeError, r"mappings\[0\]: no key 'window_offset'"),
+        ({"mappings": [dict.fromkeys([*MappingInfo.__match_args__, "x"])]}, TypeError, "unknown key 'x'"),
     ],
 )
 def test_data_that_is_no_state_of_this_window(

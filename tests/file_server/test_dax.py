@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daxmap import DaxMapper, FileServer, HostWindowBackend
+from daxmap import DaxMapper, FileServer, HostWindowBackend, WindowLayout
 from daxmap.fuse import FUSE_ATTR_DAX, FUSE_HAS_INODE_DAX, FUSE_INIT_EXT, FUSE_MAP_ALIGNMENT, InitOut
 from support.children import run_in_child
 from support.fuse_client import ROOT, SLOT, Client, Op, errno_of
@@ -123,8 +123,16 @@ def test_read_only_share_maps_for_reading(readonly: Client) -> None:
 
 
 def test_read_only_share_needs_a_read_only_mapper(directory: Path, mapper: DaxMapper) -> None:
-    with pytest.raises(ValueError, match="a read-only share needs a read-only mapper"):
+    with pytest.raises(ValueError, match="a read-only share can't have a writable mapper"):
         FileServer(directory, mapper=mapper, readonly=True)
+
+
+def test_share_is_read_only_where_its_mapper_is(directory: Path) -> None:
+    share = WindowLayout(0, 1 << 30, [("root", 2 << 20, True)])["root"]
+    with HostWindowBackend() as backend, DaxMapper.for_share(share, backend) as mapper:
+        assert FileServer(directory, mapper=mapper).readonly
+        with pytest.raises(ValueError, match="a writable share can't have a read-only mapper"):
+            FileServer(directory, mapper=mapper, readonly=False)
 
 
 def flags_of(reply: bytes) -> tuple[int, int]:

@@ -91,7 +91,7 @@ def test_program_of_an_address_over_32_bits_is_refused() -> None:
 
 
 def test_program_that_does_not_fit_into_ram_is_refused(vm: Machine) -> None:
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(ValueError, match="don't fit"):
         vm.run(bytes(RAM_SIZE))
 
 

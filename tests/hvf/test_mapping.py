@@ -210,5 +210,5 @@ def test_library_that_is_not_the_framework_gets_a_clear_error(tmp_path: Path) ->
 
 def test_backend_serves_one_mapper(standin: Standin) -> None:
     backend = HvfBackend(framework=str(standin.path))
-    with DaxMapper(BASE, SIZE, backend), pytest.raises(ValueError, match="belongs to a mapper"):
+    with DaxMapper(BASE, SIZE, backend), pytest.raises(ValueError, match="make a new one for each mapper"):
         DaxMapper(BASE, SIZE, backend)

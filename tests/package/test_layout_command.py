@@ -138,7 +138,7 @@ def test_shares_may_come_from_a_file(header: str, tmp_path: Path, capsys: pytest
         (["--share", "src"], "--share: 'src' is not TAG=SIZE or TAG=SIZE:ro"),
         (["--share", "src=1GB"], "--share: size (share 'src'): '1GB' is not a whole number"),
         (["--share", "src=1GiB:rx"], "--share: size (share 'src'): '1GiB:rx' is not a whole number"),
-        (["--share", "src=1MiB"], "--share: size (share 'src'): 1048576 is not in the range"),
+        (["--share", "src=1MiB"], "--share: size (share 'src'): 1 MiB is less than the least window, 2 MiB"),
         (["--share", "=1GiB"], "--share: tag: an empty tag"),
         ([], "no shares: give --share TAG=SIZE for each of them, or a FILE"),
         (["--share", "src=1GiB", "wrong.toml"], "the shares come from --share or from a FILE, not from both"),

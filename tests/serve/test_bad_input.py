@@ -59,13 +59,13 @@ def refusal(folder: Path, *arguments: str, nobody: bool = False, files: int | No
         (["share", "--socket", "file"], "file: there is a file that is no socket"),
         (["share", "--socket", "share"], "share: there is a file that is no socket"),
         (["share", "--socket", "x" * 108], f"{'x' * 108}: its path has 108 bytes, and a socket's has 107 at most"),
-        (["share", "--socket", "s", "--window", "3MiB"], "a window's size is a power of two from 2MiB on, not 3MiB"),
-        (["share", "--socket", "s", "--window", "1MiB"], "a window's size is a power of two from 2MiB on, not 1MiB"),
+        (["share", "--socket", "s", "--window", "3MiB"], "--window: 3MiB is no power of two from 2MiB to 1TiB"),
+        (["share", "--socket", "s", "--window", "1MiB"], "--window: 1MiB is no power of two from 2MiB to 1TiB"),
         (["share", "--socket", "s", "--window", "many"], "--window: 'many' is not a whole number with a binary unit"),
-        (["share", "--socket", "s", "--tag", ""], 'the tag "" has not 1 to 36 bytes'),
+        (["share", "--socket", "s", "--tag", ""], '--tag: "" has not 1 to 36 bytes'),
         (["share", "--socket", "s", "--tag", "é" * 19], "has not 1 to 36 bytes"),
-        (["share", "--socket", "s", "--threads", "0"], "0 threads are not 1 to 63"),
-        (["share", "--socket", "s", "--threads", "64"], "64 threads are not 1 to 63"),
+        (["share", "--socket", "s", "--threads", "0"], "--threads: 0 is not in the range 1 to 63"),
+        (["share", "--socket", "s", "--threads", "64"], "--threads: 64 is not in the range 1 to 63"),
     ],
 )
 def test_bad_argument_is_named(tmp_path: Path, share: Path, arguments: list[str], said: str) -> None:

@@ -4,9 +4,12 @@ import argparse
 import os
 from pathlib import Path
 
+from daxmap.checks import check_int
 from daxmap.cli.parser import Commands
 
 __all__ = ["add"]
+
+_LONGEST_TAG = 36  # bytes: VIRTIO 1.3, file system device, "Device configuration layout"
 
 
 def add(commands: Commands) -> None:
@@ -29,7 +32,7 @@ def add(commands: Commands) -> None:
         "--window",
         default="256MiB",
         metavar="SIZE",
-        help="size of the DAX window: a power of two from 2MiB on. A guest spends 1/64 of it in RAM; default: 256MiB",
+        help="size of the DAX window: a power of two, 2MiB to 1TiB. A guest spends 1/64 of it in RAM; default: 256MiB",
     )
     add(
         "--dax",
@@ -62,8 +65,13 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     try:
         window = window_size(arguments.window)
+        check_int("--threads", arguments.threads, low=1, high=63)
     except ValueError as error:
         return fail(error)
+    if not 1 <= len(os.fsencode(arguments.tag)) <= _LONGEST_TAG:
+        return fail(ValueError(f'--tag: "{arguments.tag}" has not 1 to {_LONGEST_TAG} bytes'))
+    if not arguments.socket.name:
+        return fail(ValueError(f'--socket: "{arguments.socket}" names no file'))
     share = Share(
         directory=arguments.directory,
         socket=arguments.socket,

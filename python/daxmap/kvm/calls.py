@@ -10,6 +10,8 @@ import struct
 from io import FileIO
 from typing import TYPE_CHECKING
 
+from daxmap.checks import check_type
+
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
@@ -59,6 +61,7 @@ def capability(fd: "FileDescriptorLike", number: int) -> int:
     Raises:
         OSError: ENOTTY: that is not KVM. EBADF: it is not open.
     """
+    check_type("number", number, int)  # fcntl.ioctl would take text for a buffer
     return fcntl.ioctl(fd, _CHECK_EXTENSION, number)
 
 
@@ -88,6 +91,9 @@ def set_memory_region(  # noqa: PLR0913  (the kernel's struct has as many fields
             machine is another process's. ENOTTY: that is no machine. EBADF: it is not open.
         OverflowError: A number does not fit into its field: 32 bits for `slot` and `flags`, 64 for the others.
     """
+    numbers = {"slot": slot, "guest_address": guest_address, "size": size, "host_address": host_address, "flags": flags}
+    for name, value in numbers.items():
+        check_type(name, value, int)
     try:
         region = _MEMORY_REGION.pack(slot, flags, guest_address, size, host_address)
     except struct.error as error:

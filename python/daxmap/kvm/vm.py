@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from daxmap.exits import Exit, Halted
-from daxmap.guest import ENTRY
+from daxmap.guest import ENTRY, check_program, ram_in_bytes
 from daxmap.kvm.calls import (
     KVM_CREATE_VM,
     KVM_GET_VCPU_MMAP_SIZE,
@@ -35,17 +35,18 @@ class Vm:
     ResourceWarning. Not for more than one thread at a time.
 
     Args:
-        ram_size: Bytes, a multiple of the page size.
+        ram_size: Bytes, a positive multiple of the page size; or text such as "2MiB".
         device: Path of the KVM device.
 
     Raises:
         OSError: ENOTSUP: the host is not x86-64, or its KVM has another API version. ENOENT, EACCES: `device` does not
-            open. ENOTTY: it is not KVM. EINVAL: `ram_size` is 0, or no multiple of the page size. ENOMEM: it is too
-            large. Else the errno of KVM_CREATE_VM.
-        OverflowError: `ram_size` is negative, or over 63 bits long.
+            open. ENOTTY: it is not KVM. ENOMEM: `ram_size` is too large. Else the errno of KVM_CREATE_VM.
+        TypeError: `ram_size` is neither an int nor a str.
+        ValueError: `ram_size` is no such size.
     """
 
-    def __init__(self, ram_size: int, *, device: str = DEVICE) -> None:
+    def __init__(self, ram_size: int | str, *, device: str = DEVICE) -> None:
+        ram_size = ram_in_bytes(ram_size)
         if platform.machine() != "x86_64":
             raise OSError(errno.ENOTSUP, f"the guest's code is for x86-64, not for {platform.machine()}")
         with FileIO(device, "r+") as kvm:
@@ -70,6 +71,10 @@ class Vm:
         """
         return self._vm.fileno()
 
+    def fileno(self) -> int:
+        """The same as `fd`, so that a machine itself can be given for its descriptor."""
+        return self.fd
+
     def run(self, program: bytes) -> Exit:
         """Run `program` to its end on the vCPU and say how it ended.
 
@@ -85,8 +90,9 @@ class Vm:
                 has had as many vCPUs as KVM gives to one: 1024, or what KVM_CAP_MAX_VCPUS says.
             ValueError: `program` does not fit into RAM, or the machine is closed.
         """
-        if ENTRY + len(program) > len(self._ram):
-            raise ValueError(f"a program of {len(program)} bytes does not fit into RAM")
+        if self._ram.closed:
+            raise ValueError("the machine is closed")
+        check_program(program, len(self._ram))
         self._ram[ENTRY : ENTRY + len(program)] = program
         # It is put back only after a halt: a signal handler that raises anywhere here cannot leave another one behind.
         vcpu, self._vcpu = self._vcpu or self._new_vcpu(), None

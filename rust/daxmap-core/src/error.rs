@@ -137,6 +137,8 @@ pub enum Error {
     NoMapping {
         /// The offset.
         offset: WindowOffset,
+        /// The mapping that holds it.
+        holder: Option<Span>,
     },
     /// A mapping starts at the offset, but its length is another.
     LengthDiffers {
@@ -267,7 +269,9 @@ pub(crate) fn misaligned(f: &mut impl fmt::Write, name: &str, value: u64, page_s
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed => f.write_str("the mapper is closed"),
+            Self::Closed => f.write_str(
+                "the mapper is closed: drained by close(), drain_all() or the end of its block; make a new one",
+            ),
             Self::Reentered => f.write_str("a callback of the mapper called it back"),
             Self::Forked => f.write_str("the mapper belongs to the process that forked this one"),
             Self::StoppedWaiting => f.write_str("the wait for another thread's call of the mapper was ended"),
@@ -279,6 +283,7 @@ impl fmt::Display for Error {
                     Some(inside) => {
                         write!(f, ": window offsets are wanted, not guest addresses; {offset} is offset {inside:#x}")
                     }
+                    None if *length > *size => f.write_str(": make the window larger"),
                     None => Ok(()),
                 }
             }
@@ -294,9 +299,11 @@ impl fmt::Display for Error {
                     "fd {fd} is of hugetlbfs, where the kernel maps whole huge pages: more than a guest may ask for"
                 )
             }
-            Self::EmptyFile { fd } => write!(f, "the file of fd {fd} is empty: there is nothing to map yet"),
+            Self::EmptyFile { fd } => {
+                write!(f, "the file of fd {fd} is empty, there is nothing to map yet: flush() what was written to it")
+            }
             Self::Overlap { asked, live } => {
-                write!(f, "range {asked} overlaps the live mapping {live}: remove that, or replace it (replace=True)")
+                write!(f, "range {asked} overlaps the live mapping {live}: remove that, or set up with replace=True")
             }
             Self::OverBudget { limit, unit } => {
                 write!(f, "the budget of {limit} {unit} is used up: remove mappings, or raise it")
@@ -314,9 +321,13 @@ impl fmt::Display for Error {
             Self::OutOfControl { span, cause } => {
                 write!(f, "range {span} may show memory that is not the window's, so the window is given up: {cause}")
             }
-            Self::NoMapping { offset } => write!(f, "no mapping starts at window_offset {offset}"),
+            Self::NoMapping { offset, holder: None } => write!(f, "no mapping starts at window_offset {offset}"),
+            Self::NoMapping { offset, holder: Some(live) } => {
+                write!(f, "no mapping starts at window_offset {offset}, {live} holds it; remove_range() cuts a mapping")
+            }
             Self::LengthDiffers { asked, live } => {
-                write!(f, "length {asked:#x} differs from that of the mapping {live}, {:#x}", live.length())
+                let (live_length, cut) = (live.length(), "remove_range() cuts a mapping");
+                write!(f, "length {asked:#x} differs from that of the mapping {live}, {live_length:#x}; {cut}")
             }
             Self::UnmapRefused { span, cause } => {
                 write!(f, "mapping {span} is kept, it could not be unmapped: {cause}")
@@ -340,7 +351,9 @@ impl fmt::Display for Error {
                 write!(f, "{address} has no host address: the backend is the VMM's own, which maps files by itself")
             }
             Self::CopyFailed { address, call, errno } => write!(f, "copy at {address} by {call}: {errno}"),
-            Self::WindowInUse => f.write_str("the window's mapper is not drained yet"),
+            Self::WindowInUse => f.write_str(
+                "the window's mapper is not drained yet: close it first (with backend, DaxMapper(...) as mapper)",
+            ),
             Self::NotReleased { errno } => write!(f, "the window's addresses stay reserved: {errno}"),
         }
     }
@@ -439,8 +452,7 @@ mod tests {
         let span = Span::new(WindowOffset(0x20_0000), 0x1000).unwrap();
         let error = Error::Overlap { asked: span, live: span };
         assert_eq!(error.errno(), Errno(libc::EEXIST));
-        let text =
-            "range [0x200000, 0x201000) overlaps the live mapping [0x200000, 0x201000): remove that, or replace it";
+        let text = "range [0x200000, 0x201000) overlaps the live mapping [0x200000, 0x201000): remove that";
         assert!(error.to_string().starts_with(text), "{error}");
         let error = Error::MapFailed { span, fd: 5, remedy: Some("open it"), cause: Errno(libc::EACCES).into() };
         assert!(error.to_string().starts_with("mapping fd 5 at [0x200000, 0x201000): Permission denied"), "{error}");

@@ -27,7 +27,7 @@ impl Window {
             }
         }
         if size == 0 {
-            return Err(OpenError::Invalid("size is 0".to_owned()));
+            return Err(OpenError::Invalid("size is 0: a window has a page at least".to_owned()));
         }
         if base.0.checked_add(size.wrapping_sub(1)).is_none() {
             return Err(OpenError::Invalid(format!("base {base} + size {size:#x} passes 2**64")));

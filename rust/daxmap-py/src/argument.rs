@@ -1,6 +1,7 @@
 //! Arguments by name: what one of them can't be is refused with its name in the text of the error, where `str()` of the
 //! error shows it. (pyo3 puts it into a note, which only a traceback shows.)
 
+use crate::convert::Fd;
 use crate::exit;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
@@ -19,7 +20,10 @@ macro_rules! numbers {
 macro_rules! switches {
     ($($name:ident),+ $(,)?) => {
         $(pub(crate) fn $name(value: &Bound<'_, PyAny>) -> PyResult<bool> {
-            value.extract().map_err(|error: PyErr| named(stringify!($name), value, error, 1))
+            value.extract().map_err(|_| {
+                let name = stringify!($name);
+                PyTypeError::new_err(format!("{name}: {} is not a bool: True or False", value.get_type()))
+            })
         })+
     };
 }
@@ -46,6 +50,22 @@ pub(crate) fn size(value: &Bound<'_, PyAny>) -> PyResult<u64> {
     value.extract().map_err(|error| named("size", value, error, u64::MAX))
 }
 
+/// A file descriptor: see [`Fd`].
+macro_rules! descriptors {
+    ($($name:ident),+ $(,)?) => {
+        $(pub(crate) fn $name(value: &Bound<'_, PyAny>) -> PyResult<Fd> {
+            Fd::of(stringify!($name), value)
+        })+
+    };
+}
+
+descriptors!(fd, file, vm_fd);
+
+/// A share's tag mostly.
+pub(crate) fn name(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    value.extract().map_err(|_| PyTypeError::new_err(format!("name: {} is not a str", value.get_type())))
+}
+
 /// None, or a number.
 pub(crate) fn max_mappings(value: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
     value.extract().map_err(|error| named("max_mappings", value, error, u64::MAX))
@@ -55,6 +75,12 @@ pub(crate) fn max_mappings(value: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
 /// its text.
 pub(crate) fn named(name: &str, value: &Bound<'_, PyAny>, error: PyErr, highest: u64) -> PyErr {
     let py = value.py();
+    if value.is_instance_of::<PyString>() {
+        return PyTypeError::new_err(format!(
+            "{name}: {} is text; a number is wanted, such as 0x200000",
+            shown_text(value)
+        ));
+    }
     if error.is_instance_of::<PyTypeError>(py) {
         return PyTypeError::new_err(format!("{name}: {}", error.value(py)));
     }
@@ -63,6 +89,11 @@ pub(crate) fn named(name: &str, value: &Bound<'_, PyAny>, error: PyErr, highest:
     }
     let limit = if highest == u64::MAX { "2**64-1".to_owned() } else { highest.to_string() };
     PyOverflowError::new_err(format!("{name}: {} is not in the range 0 to {limit}", shown(value)))
+}
+
+/// Text as `repr` shows it.
+fn shown_text(value: &Bound<'_, PyAny>) -> String {
+    value.repr().map_or_else(|_| "this".to_owned(), |text| text.to_string())
 }
 
 /// A number in decimal, if it is not so long that Python would refuse to write it.

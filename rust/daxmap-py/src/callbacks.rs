@@ -7,7 +7,7 @@ use daxmap_core::{Errno, ForkGuard, OpenError, Refusal};
 use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyAttributeError, PyOSError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt, PyType};
+use pyo3::types::{PyBool, PyInt, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 /// The methods of a hypervisor or a backend that is a Python object.
@@ -30,12 +30,35 @@ pub(crate) enum Method {
 }
 
 impl Callbacks {
-    /// The methods of `object`, or a `TypeError` that names the one it lacks.
-    pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+    /// The methods of a hypervisor, or a `TypeError` that says which one it lacks, or what that does not take.
+    pub(crate) fn of_hypervisor(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::of(
+            object,
+            [
+                &["host_address", "guest_address", "length", "access"],
+                &["guest_address", "length"],
+                &["guest_address", "length", "access"],
+            ],
+        )
+    }
+
+    /// The same of a whole backend.
+    pub(crate) fn of_backend(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::of(
+            object,
+            [
+                &["fd", "file_offset", "window_offset", "length", "writable"],
+                &["window_offset", "length"],
+                &["fd", "window_offset", "length", "writable"],
+            ],
+        )
+    }
+
+    fn of(object: &Bound<'_, PyAny>, [map, unmap, protect]: [&[&str]; 3]) -> PyResult<Self> {
         Ok(Self {
-            map: required(object, "map")?,
-            unmap: required(object, "unmap")?,
-            protect: method(object, "protect")?,
+            map: required(object, "map", map)?,
+            unmap: required(object, "unmap", unmap)?,
+            protect: method(object, "protect", protect)?,
             guard: ForkGuard::new().map_err(|errno| open_error(OpenError::no_fork_guard(errno)))?,
         })
     }
@@ -59,7 +82,7 @@ impl Callbacks {
             let _inside = got(py, exit::enter(py)).ok_or_else(shutting_down)?;
             self.refuse_in_child()?;
             let result = match callable.call1(py, arguments) {
-                Ok(returned) => accepted(returned.bind(py)),
+                Ok(returned) => accepted(method, returned.bind(py)),
                 Err(error) => Err(raised(py, error, keeps_errno).in_doubt()),
             };
             self.refuse_in_child().and(result)
@@ -91,14 +114,19 @@ fn shutting_down() -> Refusal {
     Refusal::io("the interpreter is shutting down")
 }
 
-fn accepted(returned: &Bound<'_, PyAny>) -> Result<(), Refusal> {
+fn accepted(method: Method, returned: &Bound<'_, PyAny>) -> Result<(), Refusal> {
     let zero = returned.is_instance_of::<PyInt>() && !returned.is_instance_of::<PyBool>();
     if returned.is_none() || (zero && returned.extract::<i64>().is_ok_and(|number| number == 0)) {
         return Ok(());
     }
     let repr = got(returned.py(), returned.repr());
     let shown = repr.map_or_else(|| "a value without repr".to_owned(), |repr| repr.to_string());
-    Err(Refusal::io(format!("a callback returned {shown}, where None or 0 means done")))
+    let name = match method {
+        Method::Map => "map",
+        Method::Unmap => "unmap",
+        Method::Protect => "protect",
+    };
+    Err(Refusal::io(format!("{name}() returned {shown}, where None or 0 means done; raise if it was not")))
 }
 
 /// The errno of an `OSError`, if it has one that a caller could act on.
@@ -108,39 +136,32 @@ pub(crate) fn errno_of(py: Python<'_>, error: &PyErr) -> Option<i32> {
     (1..4096).contains(&errno).then_some(errno)
 }
 
-/// A `TypeError` for what gives a coroutine when it is called, which nobody here would await.
-pub(crate) fn refuse_coroutine_function(name: &str, callable: &Bound<'_, PyAny>) -> PyResult<()> {
-    const CO_COROUTINE: u32 = 0x80; // Include/cpython/code.h, and `inspect`
-    let flags = |function: &Bound<'_, PyAny>| {
-        function.getattr("__code__").and_then(|code| code.getattr("co_flags")?.extract::<u32>()).unwrap_or(0)
-    };
-    let called = callable.getattr("__call__").map_or(0, |call| flags(&call));
-    if (flags(callable) | called) & CO_COROUTINE == 0 {
-        return Ok(());
-    }
-    Err(PyTypeError::new_err(format!("{name} is a coroutine function: it is called, and never awaited")))
+/// A `TypeError` for what can't be called with these arguments, or gives a coroutine, which nobody here would await.
+pub(crate) fn check_callable(name: &str, callable: &Bound<'_, PyAny>, arguments: &[&str]) -> PyResult<()> {
+    let mut all = vec![PyString::new(callable.py(), name).into_any(), callable.clone()];
+    all.extend(arguments.iter().map(|argument| PyString::new(callable.py(), argument).into_any()));
+    let check = callable.py().import("daxmap.checks")?.getattr("check_callable")?;
+    check.call1(PyTuple::new(callable.py(), all)?).map(drop)
 }
 
 /// A `TypeError` for a class where an object of it is wanted.
 pub(crate) fn refuse_class(name: &str, object: &Bound<'_, PyAny>) -> PyResult<()> {
     let Ok(class) = object.cast::<PyType>() else { return Ok(()) };
-    Err(PyTypeError::new_err(format!("{name}: {class} is a class; an object of it is wanted: {}()", class.name()?)))
+    Err(PyTypeError::new_err(format!("{name}: {class} is a class; an object of it is wanted: {}(...)", class.name()?)))
 }
 
-fn method(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<Py<PyAny>>> {
+fn method(object: &Bound<'_, PyAny>, name: &str, arguments: &[&str]) -> PyResult<Option<Py<PyAny>>> {
     let found = match object.getattr(name) {
         Ok(found) if found.is_none() => return Ok(None),
         Ok(found) => found,
         Err(error) if error.is_instance_of::<PyAttributeError>(object.py()) => return Ok(None),
         Err(error) => return Err(error),
     };
-    if !found.is_callable() {
-        return Err(PyTypeError::new_err(format!("{name} of {} is not callable", object.get_type())));
-    }
-    refuse_coroutine_function(&format!("{name} of {}", object.get_type()), &found)?;
+    check_callable(&format!("{name} of {}", object.get_type()), &found, arguments)?;
     Ok(Some(found.unbind()))
 }
 
-fn required(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyAny>> {
-    method(object, name)?.ok_or_else(|| PyTypeError::new_err(format!("{} has no method {name}", object.get_type())))
+fn required(object: &Bound<'_, PyAny>, name: &str, arguments: &[&str]) -> PyResult<Py<PyAny>> {
+    method(object, name, arguments)?
+        .ok_or_else(|| PyTypeError::new_err(format!("{} has no method {name}", object.get_type())))
 }

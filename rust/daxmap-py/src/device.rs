@@ -3,7 +3,7 @@
 use crate::docs::docstring;
 use crate::error::open_error;
 use crate::file_server::share_options;
-use crate::session::{offer_of, setup_counts};
+use crate::session::{SetupCounts, offer_of, setup_counts};
 use crate::values::DaxStats;
 use daxmap_vhost_user::{
     Confinement, Device, Notices, Service, Settings, Socket, SocketError, confine, raise_descriptor_limit,
@@ -11,7 +11,6 @@ use daxmap_vhost_user::{
 use daxmap_virtiofs::Options;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -124,8 +123,8 @@ impl PyDevice {
     }
 
     #[doc = docstring!(_Device._setup_counts)]
-    fn _setup_counts<'py>(&self, py: Python<'py>) -> PyResult<(u64, Bound<'py, PyDict>)> {
-        setup_counts(py, self.device.session())
+    fn _setup_counts<'py>(&self, py: Python<'py>) -> PyResult<SetupCounts<'py>> {
+        setup_counts(py, self.device.session(), None)
     }
 }
 

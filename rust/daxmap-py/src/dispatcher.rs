@@ -1,6 +1,6 @@
 //! The part of `daxmap.DaxDispatcher` that every request passes.
 
-use crate::callbacks::{errno_of, refuse_class, refuse_coroutine_function};
+use crate::callbacks::{check_callable, errno_of, refuse_class};
 use crate::convert::Fd;
 use crate::docs::docstring;
 use crate::error::Raised;
@@ -9,13 +9,13 @@ use crate::interrupt::raised_after;
 use crate::logging::log_exception;
 use crate::mapper::DaxMapper;
 use crate::message::{bytes, read};
-use crate::session::{offer_of, setup_counts};
+use crate::session::{SetupCounts, offer_of, setup_counts};
 use daxmap_core::fuse::{self, Header, Policy, Request, Session};
 use daxmap_core::{Errno, Error, MapRequest, Mapper, Overlap, WindowOffset};
 use pyo3::exceptions::{PyAttributeError, PyException, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyBool, PyBytes, PyDict, PyInt};
+use pyo3::types::{IntoPyDict, PyBool, PyBytes, PyInt};
 use pyo3::{PyTraverseError, PyVisit};
 use std::os::fd::RawFd;
 
@@ -54,10 +54,8 @@ struct Call<'a, 'py> {
 impl Dispatcher {
     #[new]
     fn new(mapper: &Bound<'_, PyAny>, resolver: Bound<'_, PyAny>, dax: &str, min_size: u64) -> PyResult<Self> {
-        if !resolver.is_callable() {
-            return Err(PyTypeError::new_err(format!("resolver: {} is not callable", resolver.get_type())));
-        }
-        refuse_coroutine_function("resolver", &resolver)?;
+        let _inside = exit::enter(resolver.py())?;
+        check_callable("resolver", &resolver, &["nodeid", "fh", "writable"])?;
         let policy = match dax {
             "always" => Policy::Always,
             "inode" => Policy::Inode { min_size },
@@ -111,8 +109,9 @@ impl Dispatcher {
     }
 
     #[doc = docstring!(_Dispatcher._setup_counts)]
-    fn _setup_counts<'py>(&self, py: Python<'py>) -> PyResult<(u64, Bound<'py, PyDict>)> {
-        setup_counts(py, &self.session)
+    fn _setup_counts<'py>(&self, py: Python<'py>) -> PyResult<SetupCounts<'py>> {
+        let mapper = if let AnyMapper::Ours(mapper) = &self.mapper { Some(mapper.get().core()) } else { None };
+        setup_counts(py, &self.session, mapper)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -143,10 +142,9 @@ impl AnyMapper {
         }
         refuse_class("mapper", mapper)?;
         for name in ["setup_mapping", "remove_range", "reset"] {
-            let Some(method) = mapper.getattr_opt(name)?.filter(PyAnyMethods::is_callable) else {
+            if !mapper.getattr_opt(name)?.is_some_and(|method| method.is_callable()) {
                 return Err(PyTypeError::new_err(format!("mapper: {} has no method {name}", mapper.get_type())));
-            };
-            refuse_coroutine_function(&format!("mapper: {name} of {}", mapper.get_type()), &method)?;
+            }
         }
         Ok(Self::Theirs(mapper.clone().unbind()))
     }
@@ -193,8 +191,8 @@ impl<'py> Call<'_, 'py> {
             let lacking = error.is_instance_of::<PyAttributeError>(self.py);
             self.raised("resolver", if lacking { no_file(&file) } else { error })
         })?;
-        let fd = file.extract().map_err(|error| self.raised("resolver", error));
-        let done = fd.and_then(|fd: Fd| self.map(range, fd.0));
+        let fd = Fd::of("what it returned", &file).map_err(|error| self.raised("resolver", error));
+        let done = fd.and_then(|fd| self.map(range, fd.0));
         match close.call0().map_err(|error| self.raised("close of the resolver's file", error)) {
             Err(interrupted @ NotDone::Interrupted(_)) => Err(interrupted),
             _ => done, // a mapping stands without its file

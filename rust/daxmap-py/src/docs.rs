@@ -544,7 +544,7 @@ Raises:
         "What the last INIT that was negotiated came to, and why."
     };
     (_Dispatcher._setup_counts) => {
-        "SETUPMAPPING requests since the last INIT: how many succeeded, and how many did not, by Linux errno."
+        "Of SETUPMAPPING requests since the last INIT: successes, refusals by Linux errno, and the last warning."
     };
     (_Device) => {
         "A directory as a virtiofs device, at a socket: what `daxmap serve` runs. Linux only."
@@ -614,7 +614,7 @@ Raises:
         "What the last INIT came to, and that in words."
     };
     (_Device._setup_counts) => {
-        "SETUPMAPPING requests since the last INIT: how many succeeded, and how many did not, by Linux errno."
+        "Of SETUPMAPPING requests since the last INIT: successes, refusals by Linux errno, and the last warning."
     };
     (_FileServer) => {
         "Answers every request of one directory: the base of `daxmap.FileServer`, which describes it."
@@ -666,7 +666,7 @@ Raises:
         "What the last INIT came to, before any SETUPMAPPING."
     };
     (_FileServer._setup_counts) => {
-        "How many SETUPMAPPING requests succeeded, and how many of the others were told which errno."
+        "Of SETUPMAPPING requests since the last INIT: successes, refusals by Linux errno, and the last warning."
     };
 }
 

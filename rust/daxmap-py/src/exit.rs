@@ -37,6 +37,11 @@ pub(crate) struct Inside {
     _of_one_thread: PhantomData<*const ()>,
 }
 
+/// Whether the interpreter ends: what logging needs may be gone by now.
+pub(crate) fn has_begun() -> bool {
+    LAST.load(SeqCst) != 0
+}
+
 /// To be held while Rust calls what may be Python code: callbacks, handlers of log records, `fileno` and the like.
 ///
 /// On other threads than the last it is a `SystemExit` once the interpreter ends: Python would end the thread anyway.

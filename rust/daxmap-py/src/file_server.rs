@@ -6,13 +6,13 @@ use crate::guest_buffer::guest_slice;
 use crate::interrupt::raised_after;
 use crate::mapper::DaxMapper;
 use crate::message::bytes;
-use crate::session::{offer_of, setup_counts};
+use crate::session::{SetupCounts, offer_of, setup_counts};
 use daxmap_core::fuse::Policy;
 use daxmap_virtiofs::{Cache, FileServer, Options, Owner};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyBytes;
 use pyo3::{PyTraverseError, PyVisit};
 use std::path::PathBuf;
 
@@ -94,8 +94,8 @@ impl PyFileServer {
     }
 
     #[doc = docstring!(_FileServer._setup_counts)]
-    fn _setup_counts<'py>(&self, py: Python<'py>) -> PyResult<(u64, Bound<'py, PyDict>)> {
-        setup_counts(py, self.server.session())
+    fn _setup_counts<'py>(&self, py: Python<'py>) -> PyResult<SetupCounts<'py>> {
+        setup_counts(py, self.server.session(), self.mapper.as_ref().map(|mapper| mapper.get().core()))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -62,6 +62,19 @@ pub(crate) fn got<T>(py: Python<'_>, result: PyResult<T>) -> Option<T> {
     result.map_err(|error| ordinary(py, error)).ok()
 }
 
+/// Does something in a destructor, which may run while an exception is on its way: that is put aside meanwhile, since it
+/// would be taken for one of what is done, and lost. `None` while the interpreter shuts down.
+pub(crate) fn in_destructor<T>(act: impl FnOnce(Python<'_>) -> T) -> Option<T> {
+    Python::try_attach(|py| {
+        let pending = PyErr::take(py);
+        let done = act(py);
+        if let Some(pending) = pending {
+            pending.restore(py);
+        }
+        done
+    })
+}
+
 /// Whether a signal handler ends the wait for a mapper's lock by what it raises: Ctrl-C does. Python runs handlers on
 /// the main thread alone.
 pub(crate) fn stops_waiting() -> bool {

@@ -2,7 +2,7 @@
 
 use crate::mapper::DaxMapper;
 use daxmap_core::{GuestAddress, Loan};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
@@ -47,6 +47,12 @@ impl PyLoan {
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
         let loan = self.loan().take();
         py.detach(|| drop(loan)); // which may free memory
+    }
+
+    // For who forgot the block.
+    #[allow(clippy::unused_self)]
+    fn __iter__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err("resolve() lends memory for a block: with mapper.resolve(...) as pieces"))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -4,7 +4,7 @@
 //! panics once the interpreter shuts down.
 
 use crate::exit;
-use crate::interrupt::{got, ordinary};
+use crate::interrupt::{got, in_destructor, ordinary};
 use daxmap_core::{LOG_TARGET, printable_lines};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use pyo3::prelude::*;
@@ -88,7 +88,7 @@ fn traceback(py: Python<'_>, error: &PyErr) -> PyResult<String> {
 fn log_text(py: Python<'_>, level: i32, text: &str) {
     let Some(target) = TARGET.get(py) else { return };
     let logged = exit::enter(py).and_then(|_inside| target.logger.call_method1(py, "log", (level, text)));
-    if let Some(error) = logged.err().and_then(|error| ordinary(py, error)) {
+    if let Some(error) = logged.err().and_then(|error| ordinary(py, error)).filter(|_| !exit::has_begun()) {
         error.write_unraisable(py, Some(target.logger.bind(py)));
     }
 }
@@ -105,15 +105,8 @@ impl Log for Bridge {
             return;
         }
         let level = if record.level() <= Level::Warn { WARNING } else { DEBUG };
-        // None while the interpreter shuts down: there is nobody left to read it.
-        let _ = Python::try_attach(|py| {
-            // A record may be written while an exception is on its way, from a destructor say.
-            let pending = PyErr::take(py);
-            log_text(py, level, &record.args().to_string());
-            if let Some(pending) = pending {
-                pending.restore(py);
-            }
-        });
+        // A record may come from a destructor. None while the interpreter shuts down: there is nobody left to read it.
+        let _ = in_destructor(|py| log_text(py, level, &record.args().to_string()));
     }
 
     fn flush(&self) {}

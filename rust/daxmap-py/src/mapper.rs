@@ -7,7 +7,7 @@ use crate::convert::Fd;
 use crate::docs::docstring;
 use crate::error::{open_error, os_error};
 use crate::exit;
-use crate::interrupt::{raised_after, stops_waiting};
+use crate::interrupt::{in_destructor, raised_after, stops_waiting};
 use crate::loan::PyLoan;
 use crate::logging::refresh_level;
 use crate::picture;
@@ -36,6 +36,11 @@ impl DaxMapper {
     /// Whether the mapper could grant a request, whatever the file: see `Mapper::check`, which waits for nothing.
     pub(crate) fn check(&self, request: &MapRequest) -> Result<(), Error> {
         self.mapper.check(request)
+    }
+
+    /// The mapper itself.
+    pub(crate) fn core(&self) -> &Mapper {
+        &self.mapper
     }
 
     /// The mapper itself, for a file server that calls it without the interpreter.
@@ -85,7 +90,12 @@ impl DaxMapper {
 #[pymethods]
 impl DaxMapper {
     #[new]
-    #[pyo3(signature = (base, size, backend, *, readonly = false, max_mappings = None, prefault = false, name = ""))]
+    #[pyo3(
+        signature = (
+            base, size, backend, *, readonly = false, max_mappings = None, prefault = false, name = String::new()
+        ),
+        text_signature = "(base, size, backend, *, readonly=False, max_mappings=None, prefault=False, name='')"
+    )]
     #[allow(clippy::too_many_arguments)] // one for each of the contract's
     fn new(
         py: Python<'_>,
@@ -95,13 +105,13 @@ impl DaxMapper {
         #[pyo3(from_py_with = argument::readonly)] readonly: bool,
         #[pyo3(from_py_with = argument::max_mappings)] max_mappings: Option<u64>,
         #[pyo3(from_py_with = argument::prefault)] prefault: bool,
-        name: &str,
+        #[pyo3(from_py_with = argument::name)] name: String,
     ) -> PyResult<Self> {
         let options = Options { readonly, max_mappings, prefault, stop_waiting: Some(stops_waiting) };
         let callbacks = backend.callbacks();
         let open = || Mapper::new(GuestAddress(base), size, options, |window| backend.attach(window, readonly));
         let mapper = py.detach(open).map_err(open_error)?;
-        let mapper = mapper.named(name.to_owned());
+        let mapper = mapper.named(name);
         Ok(Self { mapper: Arc::new(mapper), callbacks: Mutex::new(callbacks) })
     }
 
@@ -127,7 +137,7 @@ impl DaxMapper {
         };
         let (base, size) = (of("base")?.extract()?, of("size")?.extract()?);
         let (readonly, name) = (of("readonly")?.extract()?, of("tag")?.extract::<String>()?);
-        Self::new(share.py(), base, size, backend, readonly, max_mappings, prefault, &name)
+        Self::new(share.py(), base, size, backend, readonly, max_mappings, prefault, name)
     }
 
     #[doc = docstring!(DaxMapper.setup_mapping)]
@@ -136,7 +146,7 @@ impl DaxMapper {
     fn setup_mapping(
         &self,
         py: Python<'_>,
-        fd: Fd,
+        #[pyo3(from_py_with = argument::fd)] fd: Fd,
         #[pyo3(from_py_with = argument::file_offset)] file_offset: u64,
         #[pyo3(from_py_with = argument::window_offset)] window_offset: u64,
         #[pyo3(from_py_with = argument::length)] length: u64,
@@ -170,7 +180,7 @@ impl DaxMapper {
     }
 
     #[doc = docstring!(DaxMapper.refresh)]
-    fn refresh(&self, py: Python<'_>, fd: Fd) -> PyResult<u64> {
+    fn refresh(&self, py: Python<'_>, #[pyo3(from_py_with = argument::fd)] fd: Fd) -> PyResult<u64> {
         self.detached(py, |mapper| mapper.refresh(fd.0))
     }
 
@@ -249,7 +259,7 @@ impl DaxMapper {
     fn map_file(
         &self,
         py: Python<'_>,
-        file: Fd,
+        #[pyo3(from_py_with = argument::file)] file: Fd,
         #[pyo3(from_py_with = argument::window_offset)] window_offset: u64,
         #[pyo3(from_py_with = argument::writable)] writable: bool,
     ) -> PyResult<u64> {
@@ -435,6 +445,6 @@ impl DaxMapper {
 impl Drop for DaxMapper {
     fn drop(&mut self) {
         // None while the interpreter shuts down: then the core's own destructor drains.
-        let _ = Python::try_attach(|py| self.finalize(py));
+        let _ = in_destructor(|py| self.finalize(py));
     }
 }

@@ -1,6 +1,7 @@
 //! What a share has with its guest, as `daxmap.DaxStatus` is made of it.
 
 use daxmap_core::fuse::{Offer, Session};
+use daxmap_core::{Mapper, Warnings};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -13,11 +14,20 @@ pub(crate) fn offer_of(session: &Session) -> (&'static str, String) {
     }
 }
 
-/// How many SETUPMAPPING requests succeeded, and how many of the others were told which errno.
-pub(crate) fn setup_counts<'py>(py: Python<'py>, session: &Session) -> PyResult<(u64, Bound<'py, PyDict>)> {
+/// How many SETUPMAPPING requests succeeded, how many of the others were told which errno, and the last warning.
+pub(crate) type SetupCounts<'py> = (u64, Bound<'py, PyDict>, Option<String>);
+
+/// Of a share, and of its mapper if that is ours.
+pub(crate) fn setup_counts<'py>(
+    py: Python<'py>,
+    session: &Session,
+    mapper: Option<&Mapper>,
+) -> PyResult<SetupCounts<'py>> {
+    let last = [Some(session.warnings()), mapper.map(Mapper::warnings)].into_iter().flatten();
+    let last = last.filter_map(Warnings::last).max().map(|(_, text)| text);
     let refused = PyDict::new(py);
     for (errno, count) in session.outcomes().refused() {
         refused.set_item(errno, count)?;
     }
-    Ok((session.outcomes().mapped(), refused))
+    Ok((session.outcomes().mapped(), refused, last))
 }

@@ -14,7 +14,9 @@ impl Claim {
     /// [`OpenError::Invalid`] where it serves another mapper, else those of `attach`.
     pub fn attach<T>(&self, attach: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
         if self.0.swap(true, Relaxed) {
-            return Err(OpenError::Invalid("the backend belongs to a mapper already".to_owned()));
+            return Err(OpenError::Invalid(
+                "backend: it serves a mapper, or has served one; make a new one for each mapper".to_owned(),
+            ));
         }
         let attached = attach();
         if attached.is_err() {

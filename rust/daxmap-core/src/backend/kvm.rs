@@ -4,6 +4,7 @@ use super::host_window::{Region, WindowBackend};
 use super::{Backend, Claim};
 use crate::budget::Charge;
 use crate::error::OpenError;
+use crate::records::printable;
 use crate::sys::{Errno, Memslot, physical_address_bits};
 use crate::window::Window;
 use std::os::fd::RawFd;
@@ -68,16 +69,17 @@ impl KvmBackend {
     fn remedy(&self, window: &Window, errno: Errno) -> Option<String> {
         let (number, address_space) = (self.slot() & 0xffff, self.slot() >> 16);
         let last = window.base().0.saturating_add(window.size().saturating_sub(1));
-        let slots = self.memslot.slots();
+        let (slots, other) = (self.memslot.slots(), self.memslot.is_of_other());
         let bits = physical_address_bits().filter(|bits| last.checked_shr(*bits).is_some_and(|rest| rest > 0));
         Some(match errno.0 {
             libc::EEXIST => "the guest has memory there already, RAM or another slot: put the window above it, as \
                              WindowLayout does"
                 .to_owned(),
-            libc::EINVAL | libc::ENOTTY if self.memslot.is_of_device() => {
-                "vm_fd is /dev/kvm itself: KVM_CREATE_VM of it gives the VM's descriptor".to_owned()
+            libc::EINVAL | libc::ENOTTY if other.is_some() => {
+                let other = printable(&other.unwrap_or_default());
+                format!("vm_fd is not a VM's but of {other}: KVM_CREATE_VM of /dev/kvm gives the VM's")
             }
-            libc::ENOTTY => "vm_fd is no VM's: KVM_CREATE_VM of /dev/kvm gives one".to_owned(),
+            libc::EIO => "the VM belongs to another process: the one that this was forked from, say".to_owned(),
             libc::EINVAL => match (slots, bits) {
                 (Some(slots), _) if number >= slots => format!("a VM here has slots 0 to {}", slots.wrapping_sub(1)),
                 _ if address_space > 1 => format!("there is no address space {address_space}"),

@@ -48,11 +48,14 @@ impl Lent {
         self.count.store(spans.len(), Relaxed);
     }
 
-    /// One that shares a byte with `span`.
+    /// One that shares a byte with `span`. Looked at in each change, and hardly ever is there one.
+    #[inline]
     fn overlapping(&self, span: Span) -> Option<Span> {
-        if self.count.load(Relaxed) == 0 {
-            return None;
-        }
+        if self.count.load(Relaxed) == 0 { None } else { self.find(span) }
+    }
+
+    #[cold]
+    fn find(&self, span: Span) -> Option<Span> {
         self.spans().iter().copied().find(|lent| lent.overlaps(span))
     }
 }
@@ -129,11 +132,12 @@ impl Mapper {
     }
 
     /// EBUSY for a change of a range that is lent. A sweep is none of the guest's wishes, and passes.
+    #[inline]
     pub(super) fn refuse_lent(&self, asked: Span, departure: Option<Departure>) -> Result<()> {
-        if matches!(departure, Some(Departure::Swept)) {
-            return Ok(());
+        match self.lent.overlapping(asked) {
+            Some(lent) if !matches!(departure, Some(Departure::Swept)) => Err(Error::Lent { asked, lent }),
+            _ => Ok(()),
         }
-        self.lent.overlapping(asked).map_or(Ok(()), |lent| Err(Error::Lent { asked, lent }))
     }
 }
 

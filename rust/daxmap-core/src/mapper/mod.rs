@@ -92,7 +92,9 @@ impl Mapper {
     ) -> std::result::Result<Self, OpenError> {
         let window = Window::new(base, size)?;
         if options.max_mappings == Some(0) {
-            return Err(OpenError::Invalid("max_mappings is 0".to_owned()));
+            return Err(OpenError::Invalid(
+                "max_mappings is 0: give 1 or more, or None for the budget of the process".to_owned(),
+            ));
         }
         let guard = ForkGuard::new().map_err(OpenError::no_fork_guard)?;
         #[cfg(target_os = "linux")]
@@ -189,6 +191,12 @@ impl Mapper {
     #[must_use]
     pub fn live_mappings(&self) -> u64 {
         self.counters.live_mappings()
+    }
+
+    /// What it warned of, in its log.
+    #[must_use]
+    pub fn warnings(&self) -> &Warnings {
+        &self.warnings
     }
 
     /// Whether calls may go on to the lock: not on a closed mapper, nor in a forked child.

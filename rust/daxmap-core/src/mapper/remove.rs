@@ -110,7 +110,7 @@ impl Mapper {
     fn range_of(&self, open: &Open, entry: Entry, offset: WindowOffset, length: u64) -> Result<Span> {
         match entry {
             Entry::Mapping => {
-                let mapping = open.book.starting_at(offset).ok_or(Error::NoMapping { offset })?;
+                let mapping = open.book.starting_at(offset).ok_or_else(|| no_mapping(open, offset))?;
                 check_length(mapping, length).map(|()| mapping.span)
             }
             Entry::Range => self.window.request(offset, length),
@@ -119,7 +119,7 @@ impl Mapper {
 
     /// Removes one whole mapping. As `change` does it, with one look-up in the book: what a guest does most, after a setup.
     fn remove_exactly(&self, open: &mut Open, offset: WindowOffset, length: u64, departure: Departure) -> Result<()> {
-        let entry = open.book.entry(offset).ok_or(Error::NoMapping { offset })?;
+        let Some(entry) = open.book.entry(offset) else { return Err(no_mapping(open, offset)) };
         let mapping = *entry.get();
         check_length(&mapping, length)?;
         self.refuse_lent(mapping.span, Some(departure))?;
@@ -215,6 +215,10 @@ impl Mapper {
         }
         cleared
     }
+}
+
+fn no_mapping(open: &Open, offset: WindowOffset) -> Error {
+    Error::NoMapping { offset, holder: open.book.at(offset).map(|mapping| mapping.span) }
 }
 
 fn check_length(mapping: &Mapping, asked: u64) -> Result<()> {

@@ -41,13 +41,23 @@ impl Limiter {
 
 /// Warnings that a guest can cause: ten at once, then one a second.
 #[derive(Debug)]
-pub struct Warnings(Mutex<Limiter>);
+pub struct Warnings {
+    limiter: Mutex<Limiter>,
+    /// The last one, for who has no log to look at.
+    last: Mutex<Option<(Instant, String)>>,
+}
 
 impl Warnings {
+    /// The last warning that was not held back, and when it came.
+    #[must_use]
+    pub fn last(&self) -> Option<(Instant, String)> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// None held back so far.
     #[must_use]
     pub fn new() -> Self {
-        Self(Mutex::new(Limiter::new(Instant::now())))
+        Self { limiter: Mutex::new(Limiter::new(Instant::now())), last: Mutex::new(None) }
     }
 
     /// Logs a warning, unless there were too many.
@@ -60,10 +70,10 @@ impl Warnings {
     /// The text of a warning that may be logged now; none if there were too many.
     #[must_use]
     pub fn admit(&self, text: fmt::Arguments<'_>) -> Option<String> {
-        let mut limiter = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let held_back = limiter.admit(Instant::now())?;
-        drop(limiter);
+        let now = Instant::now();
+        let held_back = self.limiter.lock().unwrap_or_else(PoisonError::into_inner).admit(now)?;
         let text = printable(&text.to_string());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, text.clone()));
         Some(if held_back == 0 { text } else { format!("{text} ({held_back} earlier warnings held back)") })
     }
 }

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// `_IOW(KVMIO, 0x46, struct kvm_userspace_memory_region)` of include/uapi/linux/kvm.h.
 const KVM_SET_USER_MEMORY_REGION: libc::Ioctl = 0x4020_ae46;
 
-/// `_IO(KVMIO, 0x00)` and `_IO(KVMIO, 0x03)` of the same file, and a capability.
-const KVM_GET_API_VERSION: libc::Ioctl = 0xae00;
+/// `_IO(KVMIO, 0x03)` of the same file, and a capability.
 const KVM_CHECK_EXTENSION: libc::Ioctl = 0xae03;
 const KVM_CAP_NR_MEMSLOTS: libc::c_ulong = 10;
 
@@ -58,20 +57,18 @@ impl Memslot {
         Ok(())
     }
 
-    /// Whether the descriptor is that of /dev/kvm itself, which answers `KVM_GET_API_VERSION`; a VM's does not.
-    pub(crate) fn is_of_device(&self) -> bool {
-        self.ask(KVM_GET_API_VERSION, 0).is_some_and(|version| version > 0)
+    /// What the descriptor is of, if that is no VM, as `/proc/self/fd` names it: `/dev/kvm`, `anon_inode:kvm-vcpu:0`.
+    pub(crate) fn is_of_other(&self) -> Option<String> {
+        let name = std::fs::read_link(format!("/proc/self/fd/{}", self.vm.as_raw_fd())).ok()?;
+        let name = name.to_string_lossy();
+        (name != "anon_inode:kvm-vm").then(|| name.into_owned())
     }
 
     /// How many slots a VM may have, where KVM tells.
     pub(crate) fn slots(&self) -> Option<u32> {
-        self.ask(KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS).filter(|slots| *slots > 0)
-    }
-
-    fn ask(&self, request: libc::Ioctl, argument: libc::c_ulong) -> Option<u32> {
-        // SAFETY: these requests take a number, and touch no memory of this process.
-        let answer = unsafe { libc::ioctl(self.vm.as_raw_fd(), request, argument) };
-        u32::try_from(answer).ok()
+        // SAFETY: the request takes a number, and touches no memory of this process.
+        let answer = unsafe { libc::ioctl(self.vm.as_raw_fd(), KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS) };
+        u32::try_from(answer).ok().filter(|slots| *slots > 0)
     }
 
     fn set(&self, guest_phys_addr: u64, memory_size: u64, userspace_addr: u64) -> Result<(), Errno> {

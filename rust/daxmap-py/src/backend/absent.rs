@@ -38,7 +38,10 @@ pub(crate) struct KvmBackend;
 #[pymethods]
 impl KvmBackend {
     #[new]
-    fn new(vm_fd: Fd, #[pyo3(from_py_with = argument::slot)] slot: u32) -> PyResult<Self> {
+    fn new(
+        #[pyo3(from_py_with = argument::vm_fd)] vm_fd: Fd,
+        #[pyo3(from_py_with = argument::slot)] slot: u32,
+    ) -> PyResult<Self> {
         let _ = (vm_fd.0, slot);
         Err(needs_linux("KvmBackend"))
     }

@@ -64,7 +64,10 @@ pub(crate) struct KvmBackend(daxmap_core::KvmBackend);
 #[pymethods]
 impl KvmBackend {
     #[new]
-    fn new(vm_fd: Fd, #[pyo3(from_py_with = argument::slot)] slot: u32) -> PyResult<Self> {
+    fn new(
+        #[pyo3(from_py_with = argument::vm_fd)] vm_fd: Fd,
+        #[pyo3(from_py_with = argument::slot)] slot: u32,
+    ) -> PyResult<Self> {
         daxmap_core::KvmBackend::new(vm_fd.0, slot).map(Self).map_err(open_error)
     }
 

@@ -11,11 +11,12 @@ use crate::docs::docstring;
 use crate::error::open_error;
 use crate::exit;
 use crate::hypervisor::PyHypervisor;
+use crate::interrupt::in_destructor;
 use crate::own_backend::OwnBackend;
 use daxmap_core::{Backend, Claim, FRAMEWORK, OpenError, Stepwise, Window};
 use pyo3::exceptions::{PyResourceWarning, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyInt, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use std::ffi::CStr;
 use std::path::PathBuf;
@@ -34,7 +35,9 @@ impl HypervisorBackend {
     fn new(hypervisor: Bound<'_, PyAny>) -> PyResult<Self> {
         let _inside = exit::enter(hypervisor.py())?;
         refuse_class("hypervisor", &hypervisor)?;
-        Callbacks::of(&hypervisor)?; // a missing method is an error here, not at a guest's request
+        // A missing method is an error here, not at a guest's request.
+        Callbacks::of_hypervisor(&hypervisor)
+            .map_err(|error| explained(hypervisor.py(), "hypervisor", error, "see daxmap.protocols.Hypervisor"))?;
         Ok(Self { hypervisor: hypervisor.unbind(), claim: Claim::default() })
     }
 
@@ -138,7 +141,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for AnyBackend {
         let py = object.py();
         let _inside = exit::enter(py)?;
         if let Ok(backend) = object.cast::<HypervisorBackend>() {
-            let callbacks = Arc::new(Callbacks::of(backend.get().hypervisor.bind(py))?);
+            let callbacks = Arc::new(Callbacks::of_hypervisor(backend.get().hypervisor.bind(py))?);
             let hypervisor = PyHypervisor::new(py, Arc::clone(&callbacks))?;
             return Ok(Self::Hypervisor(backend.to_owned().unbind(), callbacks, hypervisor));
         }
@@ -150,26 +153,35 @@ impl<'a, 'py> FromPyObject<'a, 'py> for AnyBackend {
                 "backend: None; take HostWindowBackend(), KvmBackend(vm_fd, slot), or another of daxmap's backends";
             return Err(PyTypeError::new_err(text));
         }
+        if object.is_instance_of::<PyInt>() {
+            let text = format!("backend: {} is an int; a VM's descriptor goes into KvmBackend(vm_fd, slot)", *object);
+            return Err(PyTypeError::new_err(text));
+        }
         refuse_class("backend", &object)?;
-        let callbacks = Callbacks::of(&object).map_err(|error| {
-            let text = format!("backend: {}; take one of daxmap's, or see daxmap.protocols.Backend", error.value(py));
-            if error.is_instance_of::<PyTypeError>(py) { PyTypeError::new_err(text) } else { error }
+        let callbacks = Callbacks::of_backend(&object).map_err(|error| {
+            let hint = match Callbacks::of_hypervisor(&object) {
+                Ok(_) => "it is a hypervisor: give HypervisorBackend(...) of it",
+                Err(_) => "take one of daxmap's backends, or see daxmap.protocols.Backend",
+            };
+            explained(py, "backend", error, hint)
         })?;
         Ok(Self::Object(Arc::new(callbacks)))
     }
 }
 
+/// A `TypeError` with the name of the argument before it, and a hint behind.
+fn explained(py: Python<'_>, name: &str, error: PyErr, hint: &str) -> PyErr {
+    let text = format!("{name}: {}; {hint}", error.value(py));
+    if error.is_instance_of::<PyTypeError>(py) { PyTypeError::new_err(text) } else { error }
+}
+
 /// Warns the way Python warns of files left open.
 pub(crate) fn warn_of_resource(text: &CStr) {
     // None while the interpreter shuts down: there is nobody left to warn.
-    let _ = Python::try_attach(|py| {
-        let pending = PyErr::take(py);
+    let _ = in_destructor(|py| {
         let warned = exit::enter(py).and_then(|_inside| PyErr::warn(py, &py.get_type::<PyResourceWarning>(), text, 1));
         if let Err(error) = warned {
             error.write_unraisable(py, None); // the warning is an error in this program, and a destructor can't raise
-        }
-        if let Some(pending) = pending {
-            pending.restore(py);
         }
     });
 }
