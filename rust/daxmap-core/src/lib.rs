@@ -31,6 +31,7 @@ mod budget;
 mod error;
 pub mod fuse;
 mod mapper;
+mod open_error;
 mod records;
 mod refusal;
 mod stats;
@@ -46,8 +47,9 @@ pub use backend::{
 pub use backend::{HostWindowBackend, KvmBackend};
 pub use book::Mapping;
 pub use budget::{Budget, Charge};
-pub use error::{Error, NoPage, OpenError, Result};
+pub use error::{Error, NoPage, Result};
 pub use mapper::{BatchResult, Loan, MapRequest, Mapper, Options, Overlap, Piece, Surveyed};
+pub use open_error::OpenError;
 pub use records::{LOG_TARGET, Warnings, printable, printable_lines};
 pub use refusal::Refusal;
 pub use stats::Stats;

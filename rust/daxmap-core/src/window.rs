@@ -1,7 +1,8 @@
 //! Where a DAX window lies in the guest, and what may be asked of it.
 
 use crate::addr::{GuestAddress, Span, WindowOffset};
-use crate::error::{Error, OpenError, Result, misaligned};
+use crate::error::{Error, Result, misaligned};
+use crate::open_error::OpenError;
 use crate::sys;
 
 /// The guest-physical range `[base, base + size)` of one share.

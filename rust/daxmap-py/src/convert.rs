@@ -1,8 +1,7 @@
-//! A file descriptor, as Python programs write it.
+//! Values of Python as numbers and descriptors, refused by name.
 
-use crate::argument::named;
 use crate::exit;
-use pyo3::exceptions::{PyAttributeError, PyTypeError};
+use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 use std::os::fd::RawFd;
@@ -47,4 +46,39 @@ fn number(name: &str, fd: &Bound<'_, PyAny>) -> PyResult<RawFd> {
         let is_64_bit = fd.extract::<u64>().is_ok() || fd.extract::<i64>().is_ok();
         if is_64_bit { Ok(-1) } else { Err(named(name, fd, too_large, i32::MAX.unsigned_abs().into())) }
     })
+}
+
+/// `error`, which says why `value` is no number from 0 to `highest`, or of another type, with the name of the argument in
+/// its text.
+pub(crate) fn named(name: &str, value: &Bound<'_, PyAny>, error: PyErr, highest: u64) -> PyErr {
+    let py = value.py();
+    if value.is_instance_of::<PyString>() {
+        return PyTypeError::new_err(format!(
+            "{name}: {} is text; a number is wanted, such as 0x200000",
+            shown_text(value)
+        ));
+    }
+    if error.is_instance_of::<PyTypeError>(py) {
+        return PyTypeError::new_err(format!("{name}: {}", error.value(py)));
+    }
+    if !error.is_instance_of::<PyOverflowError>(py) {
+        return error;
+    }
+    let limit = if highest == u64::MAX { "2**64-1".to_owned() } else { highest.to_string() };
+    PyOverflowError::new_err(format!("{name}: {} is not in the range 0 to {limit}", shown(value)))
+}
+
+/// Text as `repr` shows it.
+fn shown_text(value: &Bound<'_, PyAny>) -> String {
+    value.repr().map_or_else(|_| "this".to_owned(), |text| text.to_string())
+}
+
+/// A number in decimal, if it is not so long that Python would refuse to write it.
+fn shown(value: &Bound<'_, PyAny>) -> String {
+    const LONGEST: u64 = 128;
+    let bits = value.call_method0("bit_length").and_then(|bits| bits.extract::<u64>());
+    match bits {
+        Ok(bits) if bits > LONGEST => format!("a number of {bits} bits"),
+        _ => value.str().map_or_else(|_| "this number".to_owned(), |text| text.to_string()),
+    }
 }

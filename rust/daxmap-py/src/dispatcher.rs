@@ -1,5 +1,6 @@
 //! The part of `daxmap.DaxDispatcher` that every request passes.
 
+use crate::call::call;
 use crate::callbacks::{check_callable, errno_of, refuse_class};
 use crate::convert::Fd;
 use crate::docs::docstring;
@@ -203,7 +204,7 @@ impl<'py> Call<'_, 'py> {
         match &self.dispatcher.mapper {
             AnyMapper::None => NO_MAPPER,
             AnyMapper::Ours(mapper) => {
-                Ok(mapper.get().call(self.py, |mapper| mapper.setup(fd, range, Overlap::Replace))??)
+                Ok(call(self.py, mapper.get().core(), |mapper| mapper.setup(fd, range, Overlap::Replace))??)
             }
             AnyMapper::Theirs(mapper) => {
                 let MapRequest { file_offset, window_offset, length, writable } = *range;
@@ -219,7 +220,7 @@ impl<'py> Call<'_, 'py> {
     fn remove(&self, ranges: &[(WindowOffset, u64)]) -> Result<(), NotDone> {
         match &self.dispatcher.mapper {
             AnyMapper::None => NO_MAPPER,
-            AnyMapper::Ours(mapper) => Ok(mapper.get().call(self.py, |mapper| mapper.remove_ranges(ranges))??),
+            AnyMapper::Ours(mapper) => Ok(call(self.py, mapper.get().core(), |mapper| mapper.remove_ranges(ranges))??),
             AnyMapper::Theirs(mapper) => {
                 let _inside = exit::enter(self.py)?;
                 let mut first = Ok(());
@@ -238,7 +239,7 @@ impl<'py> Call<'_, 'py> {
     fn remove_all(&self) -> Result<(), NotDone> {
         match &self.dispatcher.mapper {
             AnyMapper::None => NO_MAPPER,
-            AnyMapper::Ours(mapper) => Ok(mapper.get().call(self.py, Mapper::remove_all)??),
+            AnyMapper::Ours(mapper) => Ok(call(self.py, mapper.get().core(), Mapper::remove_all)??),
             AnyMapper::Theirs(mapper) => self.reset(mapper),
         }
     }
@@ -251,7 +252,7 @@ impl<'py> Call<'_, 'py> {
             AnyMapper::Ours(mapper) => {
                 // A closed mapper, and one that a forked child has of its parent, has nothing to take away.
                 let open = |mapper: &Mapper| if mapper.is_closed() { Ok(()) } else { mapper.reset() };
-                mapper.get().call(self.py, open)?.map_err(NotDone::from)
+                call(self.py, mapper.get().core(), open)?.map_err(NotDone::from)
             }
             AnyMapper::Theirs(mapper) => match mapper.bind(self.py).len() {
                 Ok(0) => Ok(()),

@@ -7,6 +7,7 @@
 
 mod argument;
 mod backend;
+mod call;
 mod callbacks;
 mod convert;
 #[cfg(target_os = "linux")]

@@ -1,17 +1,19 @@
 //! What `daxmap.DaxMapper.resolve` returns.
 
-use crate::mapper::DaxMapper;
-use daxmap_core::{GuestAddress, Loan};
+use crate::call::raising;
+use daxmap_core::{GuestAddress, Loan, Mapper};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 // A context manager: memory of the window is lent while its block runs.
 #[pyclass(frozen, weakref, name = "_Loan", module = "daxmap._core")]
 pub(crate) struct PyLoan {
-    mapper: Py<DaxMapper>,
+    mapper: Arc<Mapper>,
+    /// Keeps it from being dropped, and so drained.
+    owner: Py<PyAny>,
     address: GuestAddress,
     length: u64,
     writable: bool,
@@ -20,8 +22,8 @@ pub(crate) struct PyLoan {
 }
 
 impl PyLoan {
-    pub(crate) fn new(mapper: Py<DaxMapper>, address: u64, length: u64, writable: bool) -> Self {
-        Self { mapper, address: GuestAddress(address), length, writable, loan: Mutex::new(None) }
+    pub(crate) fn new(mapper: Arc<Mapper>, owner: Py<PyAny>, address: u64, length: u64, writable: bool) -> Self {
+        Self { mapper, owner, address: GuestAddress(address), length, writable, loan: Mutex::new(None) }
     }
 
     fn loan(&self) -> MutexGuard<'_, Option<Loan>> {
@@ -32,8 +34,7 @@ impl PyLoan {
 #[pymethods]
 impl PyLoan {
     fn __enter__(&self, py: Python<'_>) -> PyResult<Vec<(usize, u64)>> {
-        let fresh =
-            self.mapper.get().detached(py, |mapper| mapper.resolve(self.address, self.length, self.writable))?;
+        let fresh = raising(py, &self.mapper, |mapper| mapper.resolve(self.address, self.length, self.writable))?;
         let pieces = fresh.pieces().iter().map(|piece| (piece.host_address, piece.length)).collect();
         let mut loan = self.loan();
         if loan.is_some() {
@@ -56,6 +57,6 @@ impl PyLoan {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.mapper)
+        visit.call(&self.owner)
     }
 }

@@ -1,17 +1,17 @@
 //! `daxmap.DaxMapper`.
 
-use crate::argument::{self, range};
+use crate::argument;
 use crate::backend::{AnyBackend, warn_of_resource};
+use crate::call::{call, raising};
 use crate::callbacks::Callbacks;
 use crate::convert::Fd;
 use crate::docs::docstring;
-use crate::error::{open_error, os_error};
+use crate::error::open_error;
 use crate::exit;
-use crate::interrupt::{in_destructor, raised_after, stops_waiting};
+use crate::interrupt::{in_destructor, stops_waiting};
 use crate::loan::PyLoan;
-use crate::logging::refresh_level;
 use crate::picture;
-use crate::values::{DaxStats, MappingInfo, RemoveResult};
+use crate::values::{DaxStats, MappingInfo, RemoveResult, range};
 use daxmap_core::{Error, FileOffset, GuestAddress, MapRequest, Mapper, Options, Overlap, Surveyed, WindowOffset};
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
@@ -43,32 +43,14 @@ impl DaxMapper {
         &self.mapper
     }
 
-    /// The mapper itself, for a file server that calls it without the interpreter.
-    #[cfg(target_os = "linux")]
+    /// The mapper itself, for who keeps it: a file server, which calls it without the interpreter, or a loan.
     pub(crate) fn shared(&self) -> Arc<Mapper> {
         Arc::clone(&self.mapper)
     }
 
-    /// Makes `call` with the interpreter released: the mapper's lock is only ever waited for without it. The outer error
-    /// is no outcome of the call: a `KeyboardInterrupt`, say, that came up in a callback or in a handler of log records.
-    pub(crate) fn call<T: Send>(
-        &self,
-        py: Python<'_>,
-        call: impl Send + FnOnce(&Mapper) -> Result<T, Error>,
-    ) -> PyResult<Result<T, Error>> {
-        raised_after(|| {
-            refresh_level(py);
-            Ok(py.detach(|| call(&self.mapper)))
-        })
-    }
-
-    /// The same, where any error is an exception.
-    pub(crate) fn detached<T: Send>(
-        &self,
-        py: Python<'_>,
-        call: impl Send + FnOnce(&Mapper) -> Result<T, Error>,
-    ) -> PyResult<T> {
-        self.call(py, call)?.or_else(|error| raised_after(|| Err(os_error(py, self.mapper.label(), error))))
+    /// Makes a call of the mapper, any error of which is an exception.
+    fn detached<T: Send>(&self, py: Python<'_>, call: impl Send + FnOnce(&Mapper) -> Result<T, Error>) -> PyResult<T> {
+        raising(py, &self.mapper, call)
     }
 
     /// Drains with a warning, if nobody did before.
@@ -77,7 +59,7 @@ impl DaxMapper {
             return;
         }
         warn_of_resource(c"DaxMapper dropped without drain_all()");
-        let abandoned = self.call(py, |mapper| {
+        let abandoned = call(py, &self.mapper, |mapper| {
             mapper.abandon();
             Ok(())
         });
@@ -269,12 +251,12 @@ impl DaxMapper {
     #[doc = docstring!(DaxMapper.resolve)]
     #[pyo3(signature = (guest_address, length, *, writable))]
     fn resolve(
-        slf: Py<Self>,
+        slf: Bound<'_, Self>,
         #[pyo3(from_py_with = argument::guest_address)] guest_address: u64,
         #[pyo3(from_py_with = argument::length)] length: u64,
         #[pyo3(from_py_with = argument::writable)] writable: bool,
     ) -> PyLoan {
-        PyLoan::new(slf, guest_address, length, writable)
+        PyLoan::new(slf.get().shared(), slf.clone().into_any().unbind(), guest_address, length, writable)
     }
 
     #[doc = docstring!(DaxMapper.explain)]

@@ -1,12 +1,14 @@
 //! Plain values that operations return.
 
 use crate::argument;
+use crate::convert::named;
 use crate::docs::docstring;
 use crate::error::errno_name;
 use crate::picture;
 use daxmap_core::{BatchResult, Mapping, Stats};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyTuple};
 use std::collections::BTreeMap;
 
 #[doc = docstring!(MappingInfo)]
@@ -31,13 +33,6 @@ pub(crate) struct MappingInfo {
     #[doc = docstring!(MappingInfo.ino)]
     #[pyo3(get)]
     ino: u64,
-}
-
-impl MappingInfo {
-    /// As an entry of a batch of removals.
-    pub(crate) fn range(&self) -> (u64, u64) {
-        (self.window_offset, self.length)
-    }
 }
 
 impl From<Mapping> for MappingInfo {
@@ -88,6 +83,27 @@ impl MappingInfo {
             self.ino
         )
     }
+}
+
+/// An entry of a batch of removals: a mapping, or a pair of offset and length.
+pub(crate) fn range(index: usize, entry: &Bound<'_, PyAny>) -> PyResult<(u64, u64)> {
+    if let Ok(mapping) = entry.cast::<MappingInfo>() {
+        let mapping = mapping.get();
+        return Ok((mapping.window_offset, mapping.length));
+    }
+    let wrong = || {
+        let kind = entry.get_type();
+        PyTypeError::new_err(format!("mappings[{index}]: {kind} is neither (window_offset, length) nor a MappingInfo"))
+    };
+    let (offset, length): (Bound<'_, PyAny>, Bound<'_, PyAny>) = entry.extract().map_err(|_| wrong())?;
+    let number = |name: &str, value: &Bound<'_, PyAny>| {
+        if !value.is_instance_of::<PyInt>() && !value.hasattr("__index__")? {
+            return Err(wrong());
+        }
+        let name = format!("mappings[{index}].{name}");
+        value.extract().map_err(|error| named(&name, value, error, u64::MAX))
+    };
+    Ok((number("window_offset", &offset)?, number("length", &length)?))
 }
 
 #[doc = docstring!(RemoveResult)]

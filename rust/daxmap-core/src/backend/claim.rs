@@ -1,6 +1,6 @@
 //! One backend serves one mapper.
 
-use crate::error::OpenError;
+use crate::open_error::OpenError;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Whether a backend has its mapper.

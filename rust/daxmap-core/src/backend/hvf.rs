@@ -3,7 +3,7 @@
 use super::hypervisor::{Access, Hypervisor, HypervisorBackend};
 use super::{Backend, Claim};
 use crate::addr::GuestAddress;
-use crate::error::OpenError;
+use crate::open_error::OpenError;
 use crate::refusal::Refusal;
 use crate::sys::{Errno, Framework, HostSlice};
 use crate::window::Window;

@@ -3,7 +3,7 @@
 use super::host_window::{Region, WindowBackend};
 use super::{Backend, Claim};
 use crate::budget::Charge;
-use crate::error::OpenError;
+use crate::open_error::OpenError;
 use crate::records::printable;
 use crate::sys::{Errno, Memslot, physical_address_bits};
 use crate::window::Window;

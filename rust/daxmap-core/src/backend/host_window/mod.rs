@@ -11,7 +11,8 @@ pub(super) use window_backend::WindowBackend;
 
 use super::{Backend, Claim};
 use crate::budget::Charge;
-use crate::error::{Error, OpenError, Result as MapperResult};
+use crate::error::{Error, Result as MapperResult};
+use crate::open_error::OpenError;
 use crate::records::LOG_TARGET;
 use crate::sys::{Errno, ForkGuard};
 use crate::window::Window;

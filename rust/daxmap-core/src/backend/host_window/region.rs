@@ -6,7 +6,8 @@ use crate::addr::{DAX_RANGE, Span};
 use crate::backend::{Failure, Hold, Placement};
 use crate::book::Mapping;
 use crate::budget::Budget;
-use crate::error::OpenError;
+use crate::open_error::OpenError;
+use crate::records::LOG_TARGET;
 use crate::refusal::Refusal;
 use crate::sys::{Errno, FileRange, Filesystem, HoleKind, Reservation, Shown, access_refusal, filesystem};
 use crate::window::Window;
@@ -170,15 +171,36 @@ impl Region {
         if self.is_out_of_control() {
             return Err((self, Errno(libc::EIO)));
         }
-        std::mem::take(&mut self.tenancy).end(self)
+        let left = std::mem::take(&mut self.tenancy).leave(Left(Some(self)));
+        left.and_then(|mut left| left.0.take()).map_or(Ok(()), |region| Self::free(*region))
     }
 
     /// Frees the addresses, or gives the region back. Nobody holds them.
-    pub(super) fn free(self) -> Result<(), (Box<Self>, Errno)> {
+    fn free(self) -> Result<(), (Box<Self>, Errno)> {
         let Self { reservation, window, holes, proven, out_of_control, tenancy } = self;
         reservation.release().map_err(|(reservation, errno)| {
             (Box::new(Self { reservation, window, holes, proven, out_of_control, tenancy }), errno)
         })
+    }
+}
+
+/// A region that is to be freed when it is dropped.
+#[derive(Debug)]
+struct Left(Option<Box<Region>>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        let Some(region) = self.0.take() else { return };
+        if let Err((region, errno)) = Region::free(*region) {
+            let address = region.address();
+            log::warn!(target: LOG_TARGET, "host window at {address:#x} stays reserved: {errno}");
+        }
+    }
+}
+
+impl From<Left> for Hold {
+    fn from(left: Left) -> Self {
+        Box::new(left)
     }
 }
 
