@@ -189,7 +189,8 @@ class HostWindowBackend:
     long as a slot points there, freed addresses would show the guest whatever lands there. One backend serves one
     mapper. Thread-safe.
 
-    A context manager: leaving it is `release`, and in a forked child nothing.
+    A context manager: leaving it is `release`, and in a forked child nothing. Where an exception leaves it before the
+    mapper is drained, the addresses stay reserved.
 
     Raises:
         OSError: ENOMEM, if the process cannot watch its forks.
@@ -382,7 +383,9 @@ class DaxMapper:
                 open for this access), EIO (the guest could not be shown it; or the change failed on its way, and so did
                 the way back: what was lost is counted in `lost_count`).
         """
-    def map_file(self, file: FileDescriptorLike, window_offset: int = 0, writable: bool = False) -> int:
+    def map_file(
+        self, file: FileDescriptorLike, window_offset: int = 0, writable: bool = False, *, replace: bool = False
+    ) -> int:
         """Make the window show a whole file, from `window_offset` on: its length, rounded up to pages.
 
         What the file grows by later is not shown.
@@ -391,6 +394,7 @@ class DaxMapper:
             file: The file, as `fd` of `setup_mapping`.
             window_offset: Where it starts in the window, in bytes, a multiple of `page_size`.
             writable: Whether the guest may store to it.
+            replace: As for `setup_mapping`.
 
         Returns:
             The length of the mapping in bytes: what `remove_mapping` wants.
@@ -578,7 +582,7 @@ class DaxMapper:
         """The window as a picture in text: see `daxmap.picture`.
 
         Args:
-            width: Columns to fill; None for those of the terminal.
+            width: Columns to fill, brought to 60 at least and 100 at most; None for those of the terminal.
 
         Raises:
             OSError: EPERM in a forked child.

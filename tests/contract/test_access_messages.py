@@ -1,10 +1,13 @@
 """What read and write say of an address that they cannot reach."""
 
-from errno import EFAULT
+import tempfile
+from errno import EFAULT, ENOTSUP
 
 import pytest
 
+from daxmap import DaxMapper, HostWindowBackend
 from support.host import PAGE
+from support.recording import RecordingBackend
 from support.rig import WINDOW_SIZE, Subject
 
 HINT = "guest addresses are wanted, not window offsets"
@@ -67,3 +70,24 @@ def test_offset_in_place_of_an_address_is_told_from_other_addresses(subject: Sub
         with pytest.raises(OSError, match="is not in the window") as caught:
             mapper.read(address, length)
         assert (HINT in str(caught.value)) == hinted, (address, length)
+
+
+def test_offset_that_can_only_be_one_is_not_called_an_address() -> None:
+    with (
+        HostWindowBackend() as backend,
+        DaxMapper(1 << 30, 2 << 30, backend) as mapper,
+        tempfile.TemporaryFile() as file,
+    ):
+        for offset in ((2 << 30) - PAGE, 1 << 30):  # the second is an address of the window, too
+            with pytest.raises(OSError, match="leaves the window") as caught:
+                mapper.setup_mapping(file, 0, offset, 3 << 30, writable=False)
+            assert "guest addresses" not in str(caught.value)
+
+
+def test_backend_of_the_vmms_own_has_no_memory_to_read() -> None:
+    with RecordingBackend().mapper() as mapper, tempfile.TemporaryFile() as file:
+        mapper.setup_mapping(file, 0, 0, PAGE, writable=True)
+        for call in (lambda: mapper.read(mapper.base, 1), lambda: mapper.write(mapper.base, b"x")):
+            with pytest.raises(OSError, match="the VMM's own, which maps files by itself") as caught:
+                call()
+            assert caught.value.errno == ENOTSUP

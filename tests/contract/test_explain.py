@@ -45,7 +45,7 @@ def test_outside(shown: Subject) -> None:
 def test_offset_in_place_of_an_address(rig: Rig) -> None:
     rig.open()
     subject = rig.open()
-    assert "guest addresses are wanted, not window offsets" in subject.mapper.explain(PAGE)
+    assert f"a window offset of {PAGE:#x} is at {subject.mapper.base + PAGE:#x}" in subject.mapper.explain(PAGE)
 
 
 def test_hole_and_what_lies_around_it(shown: Subject) -> None:
@@ -68,7 +68,7 @@ def test_read_only_byte_is_named(shown: Subject, can_tell: bool) -> None:  # noq
     assert f"(st_dev {file.device}, st_ino {file.inode}), read-only mapping [{START:#x}, {START + 2 * PAGE:#x})" in said
     assert (f"of {file.path} (" in said) == can_tell
     assert ("loads reach it, stores are refused" in said) == can_tell
-    assert ("whether the host has its page can't be told" in said) != can_tell
+    assert ("known to the VMM alone" in said) != can_tell
 
 
 @pytest.mark.usefixtures("needs_copies")

@@ -153,3 +153,18 @@ def test_repr_tells_the_stage() -> None:
     backend.release()
     stages.append(repr(backend))
     assert len(set(stages)) == 4
+
+
+def test_exception_that_leaves_the_block_is_not_hidden_by_a_window_in_use() -> None:
+    with pytest.raises(RuntimeError, match="the real one"), HostWindowBackend() as backend:
+        mapper = DaxMapper(1 << 32, "2MiB", backend)
+        raise RuntimeError("the real one")
+    mapper.close()
+    backend.release()
+
+
+def test_block_that_ends_before_the_mapper_says_so() -> None:
+    backend = HostWindowBackend()
+    with DaxMapper(1 << 32, "2MiB", backend), pytest.raises(OSError, match="close it first"), backend:
+        pass
+    backend.release()

@@ -1,6 +1,7 @@
 //! One error type for every operation, with the errno that the contract gives it.
 
 use crate::addr::{FileOffset, GuestAddress, Span, WindowOffset};
+use crate::no_page::NoPage;
 use crate::refusal::Refusal;
 use crate::sys::Errno;
 use std::fmt;
@@ -269,9 +270,7 @@ pub(crate) fn misaligned(f: &mut impl fmt::Write, name: &str, value: u64, page_s
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed => f.write_str(
-                "the mapper is closed: drained by close(), drain_all() or the end of its block; make a new one",
-            ),
+            Self::Closed => f.write_str("the mapper is closed: make a new one"),
             Self::Reentered => f.write_str("a callback of the mapper called it back"),
             Self::Forked => f.write_str("the mapper belongs to the process that forked this one"),
             Self::StoppedWaiting => f.write_str("the wait for another thread's call of the mapper was ended"),
@@ -279,7 +278,7 @@ impl fmt::Display for Error {
             Self::EmptyRange => f.write_str("length is 0: a mapping has one page at least"),
             Self::OutsideWindow { offset, length, base, size } => {
                 write!(f, "window_offset {offset} + length {length:#x} leaves the window of {size:#x} bytes")?;
-                match offset.0.checked_sub(base.0).filter(|inside| *inside < *size) {
+                match offset.0.checked_sub(base.0).filter(|inside| offset.0 >= *size && *inside < *size) {
                     Some(inside) => {
                         write!(f, ": window offsets are wanted, not guest addresses; {offset} is offset {inside:#x}")
                     }
@@ -290,7 +289,7 @@ impl fmt::Display for Error {
             Self::OutsideFile { offset, length } => {
                 write!(f, "file_offset {offset} + length {length:#x} passes 2**63 - 1")
             }
-            Self::ReadOnlyMapper => f.write_str("a writable mapping was asked of a read-only mapper (readonly=True)"),
+            Self::ReadOnlyMapper => f.write_str("a writable mapping was asked of a read-only mapper"),
             Self::BadDescriptor { fd, errno } => write!(f, "fstat of fd {fd}: {errno}"),
             Self::NotRegular { fd, kind } => write!(f, "fd {fd} is {kind}, not a regular file"),
             Self::HugePages { fd } => {
@@ -300,10 +299,10 @@ impl fmt::Display for Error {
                 )
             }
             Self::EmptyFile { fd } => {
-                write!(f, "the file of fd {fd} is empty, there is nothing to map yet: flush() what was written to it")
+                write!(f, "the file of fd {fd} is empty, there is nothing to map yet: flush what was written to it")
             }
             Self::Overlap { asked, live } => {
-                write!(f, "range {asked} overlaps the live mapping {live}: remove that, or set up with replace=True")
+                write!(f, "range {asked} overlaps the live mapping {live}: remove that first, or replace it")
             }
             Self::OverBudget { limit, unit } => {
                 write!(f, "the budget of {limit} {unit} is used up: remove mappings, or raise it")
@@ -323,10 +322,10 @@ impl fmt::Display for Error {
             }
             Self::NoMapping { offset, holder: None } => write!(f, "no mapping starts at window_offset {offset}"),
             Self::NoMapping { offset, holder: Some(live) } => {
-                write!(f, "no mapping starts at window_offset {offset}, {live} holds it; remove_range() cuts a mapping")
+                write!(f, "no mapping starts at window_offset {offset}, {live} holds it; a part goes with remove_range")
             }
             Self::LengthDiffers { asked, live } => {
-                let (live_length, cut) = (live.length(), "remove_range() cuts a mapping");
+                let (live_length, cut) = (live.length(), "a part goes with remove_range");
                 write!(f, "length {asked:#x} differs from that of the mapping {live}, {live_length:#x}; {cut}")
             }
             Self::UnmapRefused { span, cause } => {
@@ -334,8 +333,13 @@ impl fmt::Display for Error {
             }
             Self::AccessOutside { address, length, base, size } => {
                 write!(f, "[{address}, +{length:#x}) is not in the window, [{base}, +{size:#x})")?;
-                let is_offset = address.0.checked_add(*length).is_some_and(|end| end <= *size);
-                f.write_str(if is_offset { ": guest addresses are wanted, not window offsets" } else { "" })
+                match address.0.checked_add(*length).filter(|end| *end <= *size) {
+                    Some(_) => {
+                        let as_offset = GuestAddress(base.0.wrapping_add(address.0));
+                        write!(f, ": guest addresses are wanted, not window offsets; that offset is at {as_offset}")
+                    }
+                    None => Ok(()),
+                }
             }
             Self::Hole { address, length, hole } => {
                 write!(f, "[{address}, +{length:#x}) has a hole at {hole}: no mapping holds that byte")
@@ -345,15 +349,13 @@ impl fmt::Display for Error {
                 write!(f, "write at {address} meets the read-only mapping {live}")
             }
             Self::Lent { asked, lent } => {
-                write!(f, "range {asked} can't be changed: {lent} is lent to a device, until its resolve() ends")
+                write!(f, "range {asked} can't be changed: {lent} is lent to a device, until that has ended")
             }
             Self::Elsewhere { address } => {
                 write!(f, "{address} has no host address: the backend is the VMM's own, which maps files by itself")
             }
             Self::CopyFailed { address, call, errno } => write!(f, "copy at {address} by {call}: {errno}"),
-            Self::WindowInUse => f.write_str(
-                "the window's mapper is not drained yet: close it first (with backend, DaxMapper(...) as mapper)",
-            ),
+            Self::WindowInUse => f.write_str("the window's mapper is not drained yet: close it first"),
             Self::NotReleased { errno } => write!(f, "the window's addresses stay reserved: {errno}"),
         }
     }
@@ -369,33 +371,6 @@ impl std::error::Error for Error {
             | Self::Lost { cause, .. }
             | Self::OutOfControl { cause, .. } => cause.source(),
             _ => None,
-        }
-    }
-}
-
-/// Why the host does not have a page of a mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoPage {
-    /// It lies past the end of the file, which was cut, or is shorter than its mapping.
-    PastEnd {
-        /// Length of the file in bytes.
-        length: u64,
-    },
-    /// It lies in the file, and the host could not supply it.
-    NotSupplied,
-    /// One of the two: how long the file is can't be found out.
-    Unknown,
-}
-
-impl fmt::Display for NoPage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SUPPLY: &str = "the host could not supply it (disk full, quota, I/O error, FUSE server gone)";
-        match self {
-            Self::PastEnd { length } => write!(f, "it lies past the end of its file, which has {length} bytes"),
-            Self::NotSupplied => f.write_str(SUPPLY),
-            Self::Unknown => {
-                write!(f, "either it lies past the end of its file, or {SUPPLY}; which of the two cannot be found out")
-            }
         }
     }
 }

@@ -31,6 +31,7 @@ mod budget;
 mod error;
 pub mod fuse;
 mod mapper;
+mod no_page;
 mod open_error;
 mod records;
 mod refusal;
@@ -47,8 +48,9 @@ pub use backend::{
 pub use backend::{HostWindowBackend, KvmBackend};
 pub use book::Mapping;
 pub use budget::{Budget, Charge};
-pub use error::{Error, NoPage, Result};
+pub use error::{Error, Result};
 pub use mapper::{BatchResult, Loan, MapRequest, Mapper, Options, Overlap, Piece, Surveyed};
+pub use no_page::NoPage;
 pub use open_error::OpenError;
 pub use records::{LOG_TARGET, Warnings, printable, printable_lines};
 pub use refusal::Refusal;

@@ -257,3 +257,47 @@ fn a_panic_in_a_callback_does_not_wedge_the_mapper() {
     mapper.drain_all().unwrap();
     assert_eq!(mapper.stats().swept_count, 2);
 }
+
+#[test]
+fn what_is_lent_stays_in_the_book_while_others_remove_and_map() {
+    let page = page_size();
+    let window = HostWindowBackend::new().unwrap();
+    let mapper = Mapper::new(BASE, PAGES * page, Options::default(), |w| window.attach(w)).unwrap();
+    let file = File::open(std::env::current_exe().unwrap()).unwrap();
+    let request = |page_number: u64| MapRequest {
+        file_offset: FileOffset(0),
+        window_offset: WindowOffset(page_number * page),
+        length: page,
+        writable: false,
+    };
+    let lent = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for seed in 0..2_u64 {
+            let (mapper, file, lent) = (&mapper, &file, &lent);
+            scope.spawn(move || {
+                for round in 0..20_000_u64 {
+                    let number = (round.wrapping_mul(31).wrapping_add(seed)) % 4;
+                    let _ = mapper.remove(WindowOffset(number * page), page);
+                    let _ = mapper.setup(file.as_raw_fd(), &request(number), Overlap::Replace);
+                }
+            });
+            scope.spawn(move || {
+                for round in 0..20_000_u64 {
+                    let offset = (round.wrapping_mul(17).wrapping_add(seed)) % 4 * page;
+                    let Ok(loan) = mapper.resolve(GuestAddress(BASE.0 + offset), 1, false) else { continue };
+                    let before = mapper.lookup(WindowOffset(offset)).unwrap();
+                    thread::yield_now();
+                    assert!(before.is_some(), "it is lent");
+                    assert_eq!(mapper.lookup(WindowOffset(offset)).unwrap(), before);
+                    assert_eq!(mapper.read(GuestAddress(BASE.0 + offset), 4).unwrap(), b"\x7fELF");
+                    lent.fetch_add(1, SeqCst);
+                    drop(loan);
+                }
+            });
+        }
+    });
+    assert!(lent.load(SeqCst) > 1000, "something was lent");
+    mapper.remove_range(WindowOffset(0), PAGES * page).unwrap();
+    mapper.drain_all().unwrap();
+    window.release().unwrap();
+}

@@ -66,6 +66,11 @@ pub(crate) fn name(value: &Bound<'_, PyAny>) -> PyResult<String> {
     value.extract().map_err(|_| PyTypeError::new_err(format!("name: {} is not a str", value.get_type())))
 }
 
+/// None, or a number of columns.
+pub(crate) fn width(value: &Bound<'_, PyAny>) -> PyResult<Option<u32>> {
+    value.extract().map_err(|error| named("width", value, error, u32::MAX.into()))
+}
+
 /// None, or a number.
 pub(crate) fn max_mappings(value: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
     value.extract().map_err(|error| named("max_mappings", value, error, u64::MAX))

@@ -109,7 +109,8 @@ The mapper reserves as many addresses as the window has bytes, at a multiple of 
 long as a slot points there, freed addresses would show the guest whatever lands there. One backend serves one
 mapper. Thread-safe.
 
-A context manager: leaving it is `release`, and in a forked child nothing.
+A context manager: leaving it is `release`, and in a forked child nothing. Where an exception leaves it before the
+mapper is drained, the addresses stay reserved.
 
 Raises:
     OSError: ENOMEM, if the process cannot watch its forks."
@@ -250,6 +251,7 @@ Args:
     file: The file, as `fd` of `setup_mapping`.
     window_offset: Where it starts in the window, in bytes, a multiple of `page_size`.
     writable: Whether the guest may store to it.
+    replace: As for `setup_mapping`.
 
 Returns:
     The length of the mapping in bytes: what `remove_mapping` wants.
@@ -436,7 +438,7 @@ Raises:
         "The window as a picture in text: see `daxmap.picture`.
 
 Args:
-    width: Columns to fill; None for those of the terminal.
+    width: Columns to fill, brought to 60 at least and 100 at most; None for those of the terminal.
 
 Raises:
     OSError: EPERM in a forked child."

@@ -50,7 +50,7 @@ impl PyLoan {
         py.detach(|| drop(loan)); // which may free memory
     }
 
-    // For who forgot the block.
+    // For those who forgot the block.
     #[allow(clippy::unused_self)]
     fn __iter__(&self) -> PyResult<()> {
         Err(PyTypeError::new_err("resolve() lends memory for a block: with mapper.resolve(...) as pieces"))

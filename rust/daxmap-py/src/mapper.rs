@@ -43,7 +43,7 @@ impl DaxMapper {
         &self.mapper
     }
 
-    /// The mapper itself, for who keeps it: a file server, which calls it without the interpreter, or a loan.
+    /// The mapper itself, for those who keep it: a file server, which calls it without the interpreter, or a loan.
     pub(crate) fn shared(&self) -> Arc<Mapper> {
         Arc::clone(&self.mapper)
     }
@@ -137,7 +137,7 @@ impl DaxMapper {
     ) -> PyResult<()> {
         let (file_offset, window_offset) = (FileOffset(file_offset), WindowOffset(window_offset));
         let request = MapRequest { file_offset, window_offset, length, writable };
-        let overlap = if replace { Overlap::Replace } else { Overlap::Refuse };
+        let overlap = overlap(replace);
         self.detached(py, |mapper| mapper.setup(fd.0, &request, overlap))
     }
 
@@ -237,15 +237,17 @@ impl DaxMapper {
     }
 
     #[doc = docstring!(DaxMapper.map_file)]
-    #[pyo3(signature = (file, window_offset = 0, writable = false))]
+    #[pyo3(signature = (file, window_offset = 0, writable = false, *, replace = false))]
     fn map_file(
         &self,
         py: Python<'_>,
         #[pyo3(from_py_with = argument::file)] file: Fd,
         #[pyo3(from_py_with = argument::window_offset)] window_offset: u64,
         #[pyo3(from_py_with = argument::writable)] writable: bool,
+        #[pyo3(from_py_with = argument::replace)] replace: bool,
     ) -> PyResult<u64> {
-        self.detached(py, |mapper| mapper.map_file(file.0, WindowOffset(window_offset), writable))
+        let overlap = overlap(replace);
+        self.detached(py, |mapper| mapper.map_file(file.0, WindowOffset(window_offset), writable, overlap))
     }
 
     #[doc = docstring!(DaxMapper.resolve)]
@@ -286,7 +288,10 @@ impl DaxMapper {
 
     #[doc = docstring!(DaxMapper.render)]
     #[pyo3(signature = (*, width = None))]
-    fn render<'py>(slf: &Bound<'py, Self>, width: Option<u32>) -> PyResult<Bound<'py, PyAny>> {
+    fn render<'py>(
+        slf: &Bound<'py, Self>,
+        #[pyo3(from_py_with = argument::width)] width: Option<u32>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         picture::draw("render", slf.as_any(), Some(&[("width", width)].into_py_dict(slf.py())?))
     }
 
@@ -422,6 +427,10 @@ impl DaxMapper {
             if self.closed() { ", closed" } else { "" },
         )
     }
+}
+
+fn overlap(replace: bool) -> Overlap {
+    if replace { Overlap::Replace } else { Overlap::Refuse }
 }
 
 impl Drop for DaxMapper {

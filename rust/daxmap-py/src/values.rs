@@ -8,7 +8,7 @@ use crate::picture;
 use daxmap_core::{BatchResult, Mapping, Stats};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 use std::collections::BTreeMap;
 
 #[doc = docstring!(MappingInfo)]
@@ -97,9 +97,6 @@ pub(crate) fn range(index: usize, entry: &Bound<'_, PyAny>) -> PyResult<(u64, u6
     };
     let (offset, length): (Bound<'_, PyAny>, Bound<'_, PyAny>) = entry.extract().map_err(|_| wrong())?;
     let number = |name: &str, value: &Bound<'_, PyAny>| {
-        if !value.is_instance_of::<PyInt>() && !value.hasattr("__index__")? {
-            return Err(wrong());
-        }
         let name = format!("mappings[{index}].{name}");
         value.extract().map_err(|error| named(&name, value, error, u64::MAX))
     };

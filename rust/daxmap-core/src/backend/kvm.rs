@@ -69,12 +69,13 @@ impl KvmBackend {
     fn remedy(&self, window: &Window, errno: Errno) -> Option<String> {
         let (number, address_space) = (self.slot() & 0xffff, self.slot() >> 16);
         let last = window.base().0.saturating_add(window.size().saturating_sub(1));
-        let (slots, other) = (self.memslot.slots(), self.memslot.is_of_other());
+        let (slots, spaces) = (self.memslot.slots(), self.memslot.address_spaces());
+        let other = self.memslot.other_than_vm();
         let bits = physical_address_bits().filter(|bits| last.checked_shr(*bits).is_some_and(|rest| rest > 0));
         Some(match errno.0 {
-            libc::EEXIST => "the guest has memory there already, RAM or another slot: put the window above it, as \
-                             WindowLayout does"
-                .to_owned(),
+            libc::EEXIST => {
+                "the guest has memory there already, RAM or another slot: put the window above it".to_owned()
+            }
             libc::EINVAL | libc::ENOTTY if other.is_some() => {
                 let other = printable(&other.unwrap_or_default());
                 format!("vm_fd is not a VM's but of {other}: KVM_CREATE_VM of /dev/kvm gives the VM's")
@@ -82,9 +83,11 @@ impl KvmBackend {
             libc::EIO => "the VM belongs to another process: the one that this was forked from, say".to_owned(),
             libc::EINVAL => match (slots, bits) {
                 (Some(slots), _) if number >= slots => format!("a VM here has slots 0 to {}", slots.wrapping_sub(1)),
-                _ if address_space > 1 => format!("there is no address space {address_space}"),
+                _ if address_space >= spaces => {
+                    format!("a VM here has address spaces 0 to {}", spaces.wrapping_sub(1))
+                }
                 (_, Some(bits)) => format!("its end is past the {bits} physical address bits of this CPU"),
-                _ => "the slot is in use: take another number, or delete it first".to_owned(),
+                _ => "the slot may be in use: take another number, or delete it first".to_owned(),
             },
             _ => return None,
         })

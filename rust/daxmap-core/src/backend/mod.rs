@@ -171,9 +171,9 @@ pub trait Backend: Debug + Send {
     /// EFAULT where the window shows no byte of a file that may be written.
     fn write(&self, offset: WindowOffset, data: &[u8]) -> Result<(), Errno>;
 
-    /// Keeps the host memory that `span` shows, which mappings hold all of, where [`Self::host_address_at`] says that it is:
-    /// a change that follows may take it from the guest, but nothing else lies there until this is dropped. `None` where
-    /// the guest's memory is not this process's.
+    /// Keeps the host memory that `span` shows until the result is dropped, even when a later change takes it from the
+    /// guest: nothing else is mapped at its addresses ([`Self::host_address_at`]) meanwhile. Mappings hold all of `span`.
+    /// `None` where the memory is not this process's.
     fn hold(&self, _span: Span) -> Option<Vec<Hold>> {
         None
     }

@@ -3,8 +3,9 @@
 use super::{Mapper, Open};
 use crate::addr::{GuestAddress, Span, WindowOffset};
 use crate::book::Mapping;
-use crate::error::{Error, NoPage, Result};
-use crate::sys::{Errno, READ_CALL, WRITE_CALL, length_of_mapped};
+use crate::error::{Error, Result};
+use crate::no_page::NoPage;
+use crate::sys::{Errno, MappedFile, READ_CALL, WRITE_CALL};
 
 impl Mapper {
     /// All live mappings by rising window offset, as they were at one moment; none on a closed mapper.
@@ -87,6 +88,9 @@ impl Mapper {
 
     /// Why a copy from or to `span`, which mappings hold, failed.
     fn why_not(&self, open: &Open, span: Span, call: &'static str, errno: Errno) -> Error {
+        if errno.0 == libc::ENOTSUP {
+            return Error::Elsewhere { address: self.address_of(span.start()) };
+        }
         if errno.0 != libc::EFAULT {
             return Error::CopyFailed { address: self.address_of(span.start()), call, errno };
         }
@@ -112,7 +116,7 @@ impl Mapper {
         let place_and_length = || {
             let mapping = open.book.at(offset)?;
             let place = mapping.file_offset.0.checked_add(page.checked_sub(mapping.span.start().0)?)?;
-            let length = length_of_mapped(open.backend.host_address_at(offset)?, mapping.file)?;
+            let length = MappedFile::at(open.backend.host_address_at(offset)?)?.length(mapping.file)?;
             Some((place, length))
         };
         match place_and_length() {

@@ -6,7 +6,7 @@ use crate::addr::{GuestAddress, Span, WindowOffset};
 use crate::book::Mapping;
 use crate::error::{Error, Result};
 use crate::records::printable;
-use crate::sys::path_of_mapped;
+use crate::sys::MappedFile;
 
 impl Mapper {
     /// What the guest finds at guest physical address `address`, and so why an access there was refused: an address outside
@@ -19,7 +19,12 @@ impl Mapper {
         let (base, size) = (self.window.base(), self.window.size());
         let Some(byte) = self.window.span_at(address, 1) else {
             let last = GuestAddress(base.0.wrapping_add(size.wrapping_sub(1))); // `Window::new` made sure that it fits
-            let hint = if address.0 < size { ": guest addresses are wanted, not window offsets" } else { "" };
+            let as_offset = GuestAddress(base.0.wrapping_add(address.0));
+            let hint = if address.0 < size {
+                format!("; a window offset of {address} is at {as_offset}")
+            } else {
+                String::new()
+            };
             return Ok(format!("{address} is outside the window, which is {base} to {last}{hint}"));
         };
         match self.gate() {
@@ -49,6 +54,9 @@ impl Mapper {
             Ok(()) => "loads reach it, stores are refused".to_owned(),
             Err(errno) if errno.0 == libc::EFAULT => {
                 format!("no access reaches it, {}", self.why_no_page(open, offset))
+            }
+            Err(errno) if errno.0 == libc::ENOTSUP => {
+                "what its page holds is known to the VMM alone, which maps it".to_owned()
             }
             Err(errno) => format!("whether the host has its page can't be told: {errno}"),
         }
@@ -82,7 +90,7 @@ fn file_of(open: &Open, mapping: &Mapping, offset: WindowOffset) -> String {
     let Mapping { span, file_offset, file, writable } = *mapping;
     let access = if writable { "writable" } else { "read-only" };
     let place = file_offset.0.wrapping_add(offset.0.wrapping_sub(span.start().0)); // below 2**63
-    let path = open.backend.host_address_at(offset).and_then(path_of_mapped);
+    let path = open.backend.host_address_at(offset).and_then(MappedFile::at).and_then(|file| file.path());
     let name = path.map_or_else(|| "a file".to_owned(), |path| printable(&path.to_string_lossy()));
     format!("byte {place:#x} of {name} (st_dev {}, st_ino {}), {access} mapping {span}", file.dev, file.ino)
 }

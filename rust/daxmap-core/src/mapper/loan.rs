@@ -23,8 +23,8 @@ pub struct Piece {
 /// The ranges of a window that are lent.
 #[derive(Debug, Default)]
 pub(super) struct Lent {
-    /// How many there are. Relaxed is enough: one more comes under the mapper's lock, with which it is looked at; and who
-    /// misses that there is one less finds so in `spans`.
+    /// How many there are. Relaxed is enough. It rises under the mapper's lock, and is read under it. It falls without that
+    /// lock: a reader that still sees the old number looks into `spans`, which has the truth.
     count: AtomicUsize,
     spans: Mutex<Vec<Span>>,
 }

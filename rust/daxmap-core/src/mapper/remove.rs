@@ -37,7 +37,7 @@ impl Mapper {
     ///
     /// # Errors
     /// In this order: ENODEV (closed), EPERM (forked child), ENOENT (none starts there), EINVAL (its length is
-    /// another), EIO (the guest still has it, and it is kept; or it is unknown whether it has, see [`Error::Lost`]).
+    /// another), EBUSY (lent, see [`Self::resolve`]), EIO (the guest still has it, and it is kept; or it is unknown whether it has, see [`Error::Lost`]).
     pub fn remove(&self, window_offset: WindowOffset, length: u64) -> Result<()> {
         self.attempt("remove_mapping", || {
             self.locked(|open| self.remove_exactly(open, window_offset, length, Departure::Removed))?;
@@ -50,7 +50,7 @@ impl Mapper {
     /// are cut. Where nothing is shown, that is a success.
     ///
     /// # Errors
-    /// In this order: ENODEV (closed), EPERM (forked child), EINVAL (not aligned, empty, outside the window), ENOSPC (a
+    /// In this order: ENODEV (closed), EPERM (forked child), EINVAL (not aligned, empty, outside the window), EBUSY (lent), ENOSPC (a
     /// cut in the middle makes two of one, and the budget is used up), EIO (as [`Self::remove`]; the other mappings in the
     /// range are gone).
     pub fn remove_range(&self, window_offset: WindowOffset, length: u64) -> Result<()> {
@@ -65,7 +65,7 @@ impl Mapper {
     /// Has the whole window show nothing, as [`Self::remove_range`] of all of it.
     ///
     /// # Errors
-    /// ENODEV (closed), EPERM (forked child), EIO (as [`Self::remove_range`]).
+    /// ENODEV (closed), EPERM (forked child), EBUSY (lent), EIO (as [`Self::remove_range`]).
     pub fn remove_all(&self) -> Result<()> {
         self.remove_range(WindowOffset(0), self.window.size())
     }

@@ -51,7 +51,7 @@ impl Mapper {
     ///
     /// # Errors
     /// In this order: those of [`Self::check`], EBADF (no open file), ENODEV (no regular file), EEXIST (overlap, unless
-    /// it may be replaced), ENOSPC (budget), what `mmap` said, EIO (the guest could not be shown it; or a change that
+    /// it may be replaced), EBUSY (lent, see [`Self::resolve`]), ENOSPC (budget), what `mmap` said, EIO (the guest could not be shown it; or a change that
     /// failed lost mappings, see [`Error::Lost`]).
     pub fn setup(&self, fd: RawFd, request: &MapRequest, overlap: Overlap) -> Result<()> {
         self.attempt("setup_mapping", || {
@@ -75,9 +75,11 @@ impl Mapper {
     /// later are not shown.
     ///
     /// # Errors
-    /// As [`Self::setup`], with the checks of the file first; EINVAL where the file is empty.
-    pub fn map_file(&self, fd: RawFd, window_offset: WindowOffset, writable: bool) -> Result<u64> {
+    /// As [`Self::setup`], and EINVAL where the file is empty. What depends on its length comes after the file.
+    pub fn map_file(&self, fd: RawFd, window_offset: WindowOffset, writable: bool, overlap: Overlap) -> Result<u64> {
         let length = self.attempt("map_file", || {
+            self.window.check_aligned("window_offset", window_offset.0)?;
+            self.check_access(writable)?;
             regular_file(fd)?;
             let length = length(fd).map_err(|errno| Error::BadDescriptor { fd, errno })?;
             // One that reaches past 2**63 is refused with the request.
@@ -85,7 +87,7 @@ impl Mapper {
             if whole == 0 { Err(Error::EmptyFile { fd }) } else { Ok(whole) }
         })?;
         let request = MapRequest { file_offset: FileOffset(0), window_offset, length, writable };
-        self.setup(fd, &request, Overlap::Refuse).map(|()| length)
+        self.setup(fd, &request, overlap).map(|()| length)
     }
 
     /// The range of the window that a request is for, if it may be granted.
@@ -96,10 +98,11 @@ impl Mapper {
         if file_offset.0.checked_add(length).is_none_or(|end| end > MAX_FILE_OFFSET) {
             return Err(Error::OutsideFile { offset: file_offset, length });
         }
-        if writable && self.options.readonly {
-            return Err(Error::ReadOnlyMapper);
-        }
-        Ok(span)
+        self.check_access(writable).map(|()| span)
+    }
+
+    fn check_access(&self, writable: bool) -> Result<()> {
+        if writable && self.options.readonly { Err(Error::ReadOnlyMapper) } else { Ok(()) }
     }
 
     fn show(&self, open: &mut Open, placement: &Placement, overlap: Overlap) -> Result<&'static str> {

@@ -5,7 +5,7 @@ use crate::addr::{DAX_RANGE, Span};
 use crate::backend::Backend;
 use crate::book::Mapping;
 use crate::error::Result;
-use crate::sys::{length_of_mapped, path_of_mapped, resident_pages};
+use crate::sys::{MappedFile, MappedFiles, resident_pages};
 use std::ffi::CString;
 
 /// A live mapping, and what the host has of it.
@@ -29,26 +29,27 @@ impl Mapper {
     /// # Errors
     /// EPERM in a forked child, EDEADLK in a callback of this mapper.
     pub fn survey(&self) -> Result<Vec<Surveyed>> {
-        let mut surveyed = Vec::new();
+        let (mut surveyed, files) = (Vec::new(), MappedFiles::new());
         for mapping in self.mappings()? {
             // One at a time: the guest's requests wait no longer than for one.
             surveyed.extend(self.look(|open| {
                 let stands = open.book.starting_at(mapping.span.start()) == Some(&mapping);
-                stands.then(|| self.survey_of(&*open.backend, mapping))
+                stands.then(|| self.survey_of(&*open.backend, mapping, &files))
             })?);
         }
         Ok(surveyed)
     }
 
-    fn survey_of(&self, backend: &dyn Backend, mapping: Mapping) -> Surveyed {
+    fn survey_of(&self, backend: &dyn Backend, mapping: Mapping, files: &MappedFiles) -> Surveyed {
         let Some(address) = backend.host_address_at(mapping.span.start()) else {
             return Surveyed { mapping, path: None, file_size: None, resident: Vec::new() };
         };
         let pages = resident_pages(address, mapping.span.length()).ok();
+        let file = files.at(address);
         Surveyed {
             mapping,
-            path: path_of_mapped(address),
-            file_size: length_of_mapped(address, mapping.file),
+            path: file.as_ref().and_then(MappedFile::path),
+            file_size: file.and_then(|file| file.length(mapping.file)),
             resident: pages.map(|pages| by_range(mapping.span, &pages, self.page_size())).unwrap_or_default(),
         }
     }

@@ -43,7 +43,7 @@ impl Limiter {
 #[derive(Debug)]
 pub struct Warnings {
     limiter: Mutex<Limiter>,
-    /// The last one, for who has no log to look at.
+    /// The last one, for those who have no log to look at.
     last: Mutex<Option<(Instant, String)>>,
 }
 

@@ -101,11 +101,9 @@ pub fn access_refusal(fd: RawFd, writable: bool) -> Option<Errno> {
 pub(crate) fn map_remedy(fd: RawFd, writable: bool, errno: Errno) -> Option<&'static str> {
     Some(match (errno.0, access_mode(fd)) {
         (libc::EBADF, Some(PATH_ONLY)) => "the descriptor is O_PATH: open the file with daxmap.reopen",
-        (libc::EACCES, Some(libc::O_WRONLY)) => {
-            "the descriptor is open for writing only: open it for reading, too ('r+b', 'w+b')"
-        }
+        (libc::EACCES, Some(libc::O_WRONLY)) => "the descriptor is open for writing only: open it for reading, too",
         (libc::EACCES, Some(libc::O_RDONLY)) if writable => {
-            "the descriptor is open for reading only: open it for reading and writing ('r+b')"
+            "the descriptor is open for reading only: open it for reading and writing"
         }
         (libc::EACCES, _) if writable => "the file may only be appended to (chattr +a)",
         (libc::EPERM, _) => "the file is sealed against writing (F_SEAL_WRITE, fcntl(2))",

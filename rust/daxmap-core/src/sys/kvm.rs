@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// `_IOW(KVMIO, 0x46, struct kvm_userspace_memory_region)` of include/uapi/linux/kvm.h.
 const KVM_SET_USER_MEMORY_REGION: libc::Ioctl = 0x4020_ae46;
 
-/// `_IO(KVMIO, 0x03)` of the same file, and a capability.
+/// `_IO(KVMIO, 0x03)` of the same file, and capabilities.
 const KVM_CHECK_EXTENSION: libc::Ioctl = 0xae03;
 const KVM_CAP_NR_MEMSLOTS: libc::c_ulong = 10;
+const KVM_CAP_MULTI_ADDRESS_SPACE: libc::c_ulong = 118;
 
 /// `struct kvm_userspace_memory_region` of include/uapi/linux/kvm.h.
 #[repr(C)]
@@ -58,7 +59,7 @@ impl Memslot {
     }
 
     /// What the descriptor is of, if that is no VM, as `/proc/self/fd` names it: `/dev/kvm`, `anon_inode:kvm-vcpu:0`.
-    pub(crate) fn is_of_other(&self) -> Option<String> {
+    pub(crate) fn other_than_vm(&self) -> Option<String> {
         let name = std::fs::read_link(format!("/proc/self/fd/{}", self.vm.as_raw_fd())).ok()?;
         let name = name.to_string_lossy();
         (name != "anon_inode:kvm-vm").then(|| name.into_owned())
@@ -66,9 +67,18 @@ impl Memslot {
 
     /// How many slots a VM may have, where KVM tells.
     pub(crate) fn slots(&self) -> Option<u32> {
+        Some(self.capability(KVM_CAP_NR_MEMSLOTS)).filter(|slots| *slots > 0)
+    }
+
+    /// How many address spaces a VM has: two where there is system management mode.
+    pub(crate) fn address_spaces(&self) -> u32 {
+        self.capability(KVM_CAP_MULTI_ADDRESS_SPACE).max(1)
+    }
+
+    fn capability(&self, number: libc::c_ulong) -> u32 {
         // SAFETY: the request takes a number, and touches no memory of this process.
-        let answer = unsafe { libc::ioctl(self.vm.as_raw_fd(), KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS) };
-        u32::try_from(answer).ok().filter(|slots| *slots > 0)
+        let answer = unsafe { libc::ioctl(self.vm.as_raw_fd(), KVM_CHECK_EXTENSION, number) };
+        u32::try_from(answer).unwrap_or(0)
     }
 
     fn set(&self, guest_phys_addr: u64, memory_size: u64, userspace_addr: u64) -> Result<(), Errno> {

@@ -4,31 +4,64 @@ use super::procfs::{ProcSelf, proc_self};
 use super::{Errno, FileId, maps};
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// The length in bytes of `file`, which is mapped at `address`; `None` where the kernel doesn't tell.
-///
-/// It tells a process that may look through `/proc/self/map_files` (`CAP_CHECKPOINT_RESTORE`, `proc_pid_map_files(5)`),
-/// and any other if the path that the file was opened by still leads to it. Never waits for a file system's server.
-pub(crate) fn length_of_mapped(address: usize, file: FileId) -> Option<u64> {
-    let proc = proc_self().ok()?;
-    let link = link_of(proc, address)?;
-    let opened = proc.open_file(&link, libc::O_PATH).or_else(|_| open_by_path(proc, &link)).ok()?;
-    let (found, length) = cached_status(opened.as_raw_fd()).ok()?;
-    (found == file).then_some(length)
+/// The file that is mapped at an address, as the kernel knows it.
+#[derive(Debug)]
+pub(crate) struct MappedFile {
+    /// The name below `/proc/self` of a link to it.
+    link: CString,
 }
 
-/// The path of the file that is mapped at `address`: what it was opened by, as renames have changed it since, and with
-/// " (deleted)" behind it where it is gone (`d_path(9)`). No privilege is needed to read it.
-pub(crate) fn path_of_mapped(address: usize) -> Option<CString> {
-    let proc = proc_self().ok()?;
-    proc.read_link(&link_of(proc, address)?).ok()
+impl MappedFile {
+    /// What is mapped at `address`; `None` where the kernel doesn't tell.
+    pub(crate) fn at(address: usize) -> Option<Self> {
+        maps::vma_at(proc_self().ok()?, address).ok()?.and_then(|vma| Self::of(&vma))
+    }
+
+    fn of(vma: &Range<usize>) -> Option<Self> {
+        CString::new(format!("map_files/{:x}-{:x}", vma.start, vma.end)).ok().map(|link| Self { link })
+    }
+
+    /// Its length in bytes, if it is `file`.
+    ///
+    /// The kernel tells a process that may look through `/proc/self/map_files` (`CAP_CHECKPOINT_RESTORE`,
+    /// `proc_pid_map_files(5)`), and any other if the path that the file was opened by still leads to it. Never waits for a
+    /// file system's server.
+    pub(crate) fn length(&self, file: FileId) -> Option<u64> {
+        let proc = proc_self().ok()?;
+        let opened = proc.open_file(&self.link, libc::O_PATH).or_else(|_| open_by_path(proc, &self.link)).ok()?;
+        let (found, length) = cached_status(opened.as_raw_fd()).ok()?;
+        (found == file).then_some(length)
+    }
+
+    /// Its path: what it was opened by, as renames have changed it since, and with " (deleted)" behind it where it is gone
+    /// (`d_path(9)`). No privilege is needed to read it.
+    pub(crate) fn path(&self) -> Option<CString> {
+        proc_self().ok()?.read_link(&self.link).ok()
+    }
 }
 
-/// The name below `/proc/self` of the link to the file that is mapped at `address`.
-fn link_of(proc: &ProcSelf, address: usize) -> Option<CString> {
-    let vma = maps::vma_at(proc, address).ok()??;
-    CString::new(format!("map_files/{:x}-{:x}", vma.start, vma.end)).ok()
+/// The files that are mapped, for those who ask of many addresses.
+#[derive(Debug)]
+pub(crate) struct MappedFiles {
+    /// Rising. Read once, from a kernel that answers no query; `None` where it does.
+    listed: Option<Vec<Range<usize>>>,
+}
+
+impl MappedFiles {
+    /// Those of now, at least.
+    pub(crate) fn new() -> Self {
+        Self { listed: proc_self().ok().and_then(maps::unless_queried) }
+    }
+
+    /// As [`MappedFile::at`].
+    pub(crate) fn at(&self, address: usize) -> Option<MappedFile> {
+        let Some(listed) = &self.listed else { return MappedFile::at(address) };
+        let next = listed.partition_point(|vma| vma.end <= address);
+        listed.get(next).filter(|vma| vma.contains(&address)).and_then(MappedFile::of)
+    }
 }
 
 /// `struct open_how` of include/uapi/linux/openat2.h.
@@ -93,26 +126,30 @@ mod tests {
         let range = FileRange { fd: file.as_raw_fd(), offset: 0, length: 4 * usize::try_from(page_size()).unwrap() };
         let memory = range.map(true).unwrap();
         let (id, other) = (identity(&file), FileId { ino: 0, ..identity(&file) });
-        let link = link_of(proc, memory.start()).unwrap();
+        let mapped = MappedFile::at(memory.start()).unwrap();
+        let listed = MappedFiles { listed: Some(maps::ranges(proc).unwrap()) };
         let by_path = |expected: Option<FileId>| {
-            let found = open_by_path(proc, &link).and_then(|fd| cached_status(fd.as_raw_fd())).ok();
+            let found = open_by_path(proc, &mapped.link).and_then(|fd| cached_status(fd.as_raw_fd())).ok();
             assert_eq!(found.map(|(found, _)| found), expected);
         };
 
-        assert_eq!(length_of_mapped(memory.start(), id), Some(5000));
+        assert_eq!(mapped.length(id), Some(5000));
+        for address in [memory.start(), memory.start() + memory.length() - 1] {
+            assert_eq!(listed.at(address).unwrap().link, mapped.link);
+        }
+        assert!(listed.at(0).is_none());
         by_path(Some(id));
-        assert_eq!(path_of_mapped(memory.start()).unwrap().to_str().ok(), path.to_str());
-        assert_eq!(path_of_mapped(0), None);
+        assert_eq!(mapped.path().unwrap().to_str().ok(), path.to_str());
+        assert!(MappedFile::at(0).is_none());
         file.set_len(6000).unwrap();
-        assert_eq!(length_of_mapped(memory.start() + memory.length() - 1, id), Some(6000));
-        assert_eq!(length_of_mapped(memory.start(), other), None);
-        assert_eq!(length_of_mapped(0, id), None);
+        assert_eq!(mapped.length(id), Some(6000));
+        assert_eq!(mapped.length(other), None);
 
         fs::remove_file(&path).unwrap();
         by_path(None);
-        assert!(path_of_mapped(memory.start()).unwrap().to_bytes().ends_with(b" (deleted)"));
+        assert!(mapped.path().unwrap().to_bytes().ends_with(b" (deleted)"));
         fs::write(&path, [7; 10]).unwrap();
-        assert_ne!(length_of_mapped(memory.start(), id), Some(10), "another file of that name");
+        assert_ne!(mapped.length(id), Some(10), "another file of that name");
         fs::remove_file(path).unwrap();
         memory.release().unwrap();
     }

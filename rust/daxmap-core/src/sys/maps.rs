@@ -53,6 +53,16 @@ where
     }
 }
 
+/// All VMAs, if the kernel answers no query, so that each look-up would read `maps` from its beginning.
+pub(super) fn unless_queried(proc: &ProcSelf) -> Option<Vec<Range<usize>>> {
+    query(proc, 0).is_err().then(|| ranges(proc).unwrap_or_default())
+}
+
+/// All VMAs, by rising address.
+pub(super) fn ranges(proc: &ProcSelf) -> Result<Vec<Range<usize>>, Errno> {
+    Reader::new(proc)?.map(|vma| vma.map(|vma| vma.range)).collect()
+}
+
 /// The VMA that holds `address`, if one does.
 pub(super) fn vma_at(proc: &ProcSelf, address: usize) -> Result<Option<Range<usize>>, Errno> {
     let vma = query(proc, address).or_else(|_| Reader::new(proc)?.vma_at(address))?;

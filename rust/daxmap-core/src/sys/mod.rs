@@ -32,7 +32,7 @@ pub(crate) use file::{Identified, duplicate, identify, is_read_write, length, ma
 pub(crate) use file_range::FileRange;
 pub use fork::ForkGuard;
 pub(crate) use hvf::Framework;
-pub(crate) use mapped_file::{length_of_mapped, path_of_mapped};
+pub(crate) use mapped_file::{MappedFile, MappedFiles};
 pub use range::{HostRange, HostSlice};
 pub(crate) use residency::resident_pages;
 

@@ -87,11 +87,19 @@ impl<'a> Reader<'a> {
     /// The VMA that holds `address`, if one does. The addresses asked for rise.
     pub(super) fn vma_at(&mut self, address: usize) -> Result<Option<Vma>, Errno> {
         while self.current.as_ref().is_none_or(|vma| vma.range.end <= address) {
-            let Some(line) = self.lines.next() else { return Ok(None) };
-            let line = line.map_err(|error| errno_of(&error))?;
-            self.current = Some(parse(&String::from_utf8_lossy(&line)).ok_or(Errno(libc::EBADMSG))?);
+            let Some(vma) = self.next() else { return Ok(None) };
+            self.current = Some(vma?);
         }
         Ok(self.current.clone().filter(|vma| vma.range.contains(&address)))
+    }
+}
+
+impl Iterator for Reader<'_> {
+    type Item = Result<Vma, Errno>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let line = self.lines.next()?.map_err(|error| errno_of(&error));
+        Some(line.and_then(|line| parse(&String::from_utf8_lossy(&line)).ok_or(Errno(libc::EBADMSG))))
     }
 }
 

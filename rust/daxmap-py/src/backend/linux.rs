@@ -29,10 +29,11 @@ impl HostWindowBackend {
         slf
     }
 
-    // A forked child leaves its parent's window alone.
-    #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
-        if self.0.in_forked_child() {
+    // A forked child leaves its parent's window alone. An exception that is on its way is not hidden by one of a mapper
+    // that it kept from being drained.
+    #[pyo3(signature = (kind, *_exception))]
+    fn __exit__(&self, py: Python<'_>, kind: &Bound<'_, PyAny>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        if self.0.in_forked_child() || (!kind.is_none() && self.0.is_in_use()) {
             return Ok(());
         }
         self.release(py)

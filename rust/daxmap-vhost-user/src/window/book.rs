@@ -147,7 +147,7 @@ impl Window {
                 self.channel.map(&Range { window_offset, file_offset, length, writable }, &*new.source)
             }
             Kind::Copy(copied) => {
-                copied.refresh(&self.place(new, window_offset, length)).map_err(|error| errno(&error))?;
+                copied.refresh(&self.place(new, window_offset, length)).map_err(refused)?;
                 let range = Range { window_offset, file_offset: window_offset, length, writable: true };
                 self.channel.map(&range, &self.memory)
             }
@@ -313,12 +313,13 @@ impl Book {
 }
 
 fn size(source: &Pin) -> Result<u64, Refusal> {
-    let stat = rustix::fs::fstat(source).map_err(|error| Refusal::from(Errno(error.raw_os_error())))?;
+    let stat = rustix::fs::fstat(source).map_err(|error| refused(error.into()))?;
     Ok(u64::try_from(stat.st_size).unwrap_or(0))
 }
 
-fn errno(error: &io::Error) -> Refusal {
-    Refusal::from(Errno(error.raw_os_error().unwrap_or(libc::EIO)))
+/// The refusal of a copy, or of a look at its file: no mapping was tried.
+fn refused(error: io::Error) -> Refusal {
+    Refusal::new(Errno(error.raw_os_error().unwrap_or(libc::EIO)), error)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The host window: addresses that the VMM gives to a memory slot of its own, and frees itself.
 
+mod holders;
 mod holes;
 mod recovery;
 mod region;
-mod tenancy;
 mod window_backend;
 
 pub(super) use region::Region;
@@ -125,6 +125,12 @@ impl HostWindowBackend {
             Phase::Drained(region, _) => !region.is_out_of_control(),
             Phase::Fresh | Phase::Released => false,
         }
+    }
+
+    /// Whether a mapper works in the window.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        !self.shared.guard.is_child() && matches!(*self.shared.phase(), Phase::InUse)
     }
 
     /// Whether this process is a fork of the one that made the window.

@@ -1,7 +1,7 @@
 //! One range of host addresses that is the window: reserved once, files placed in it by `MAP_FIXED`.
 
+use super::holders::Holders;
 use super::holes::Holes;
-use super::tenancy::Tenancy;
 use crate::addr::{DAX_RANGE, Span};
 use crate::backend::{Failure, Hold, Placement};
 use crate::book::Mapping;
@@ -37,7 +37,7 @@ pub(in crate::backend) struct Region {
     proven: BTreeMap<(u64, bool), bool>,
     /// Where memory of others may lie.
     pub(super) out_of_control: Option<Span>,
-    tenancy: Arc<Tenancy>,
+    holders: Arc<Holders>,
 }
 
 impl Region {
@@ -59,7 +59,7 @@ impl Region {
             holes: None,
             proven: BTreeMap::new(),
             out_of_control: None,
-            tenancy: Arc::default(),
+            holders: Arc::default(),
         });
         let apart = Holes::count(size) <= Budget::of_process().left() / SHARE_OF_BUDGET;
         if apart && region.keep_holes_apart().is_err() {
@@ -162,7 +162,7 @@ impl Region {
 
     /// Keeps the addresses reserved, whatever is released, until it is dropped.
     pub(super) fn hold(&self) -> Hold {
-        self.tenancy.hold()
+        self.holders.hold()
     }
 
     /// Frees the addresses, unless something that is not the window's may lie there; or gives the region back. While
@@ -171,15 +171,15 @@ impl Region {
         if self.is_out_of_control() {
             return Err((self, Errno(libc::EIO)));
         }
-        let left = std::mem::take(&mut self.tenancy).leave(Left(Some(self)));
+        let left = std::mem::take(&mut self.holders).leave(Left(Some(self)));
         left.and_then(|mut left| left.0.take()).map_or(Ok(()), |region| Self::free(*region))
     }
 
     /// Frees the addresses, or gives the region back. Nobody holds them.
     fn free(self) -> Result<(), (Box<Self>, Errno)> {
-        let Self { reservation, window, holes, proven, out_of_control, tenancy } = self;
+        let Self { reservation, window, holes, proven, out_of_control, holders } = self;
         reservation.release().map_err(|(reservation, errno)| {
-            (Box::new(Self { reservation, window, holes, proven, out_of_control, tenancy }), errno)
+            (Box::new(Self { reservation, window, holes, proven, out_of_control, holders }), errno)
         })
     }
 }

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Shared by an owner and by whoever holds a part of what it owns.
 #[derive(Debug, Default)]
-pub(super) struct Tenancy {
+pub(super) struct Holders {
     /// What the owner has left behind: dropped with the last holder.
     left: Mutex<Option<Hold>>,
 }
 
-impl Tenancy {
+impl Holders {
     /// Holds a part, until it is dropped.
     pub(super) fn hold(self: &Arc<Self>) -> Hold {
         Box::new(Arc::clone(self))
