@@ -16,7 +16,7 @@ STATS = DaxStats(setup_count=7, live_mappings=2, live_bytes=8192, peak_mappings=
 VALUES = [INFO, RESULT, STATS, DaxStats(), RemoveResult(0, [])]
 
 
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_pickled_value_is_the_same(value: object, protocol: int) -> None:
     assert pickle.loads(pickle.dumps(value, protocol)) == value  # noqa: S301

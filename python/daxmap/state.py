@@ -3,11 +3,11 @@
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from daxmap._core import DaxMapper, MappingInfo
-from daxmap.checks import check_callable
+from daxmap.checks import check_callable, check_int
 
 if TYPE_CHECKING:
     from daxmap.protocols import Opener, OpenFile
@@ -30,6 +30,8 @@ def restore_state(mapper: DaxMapper, data: Mapping[str, Any], opener: "Opener") 
     check_callable("opener", opener, "dev", "ino", "writable")
     files = _by_file(_checked(data, mapper))
     _check_open(mapper)
+    if mapper.readonly and any(mapping.writable for mappings in files.values() for mapping in mappings):
+        raise _error(mapper, errno.EROFS, "a mapping of the state is writable, and the mapper is read-only")
     if len(mapper):
         live = f"{len(mapper)} mapping{'s' if len(mapper) > 1 else ''}"
         raise _error(mapper, errno.ENOTEMPTY, f"the mapper has {live}: a state is restored on one that has none")
@@ -38,10 +40,11 @@ def restore_state(mapper: DaxMapper, data: Mapping[str, Any], opener: "Opener") 
             with _opened(opener(dev, ino, any(mapping.writable for mapping in mappings))) as fd:
                 _check_identity(mapper, fd, dev, ino)
                 for mapping in mappings:
-                    _, length, file_offset, writable, *_ = mapping.__getnewargs__()
-                    mapper.setup_mapping(fd, file_offset, mapping.window_offset, length, writable)
+                    place = (mapping.file_offset, mapping.window_offset, mapping.length)
+                    mapper.setup_mapping(fd, *place, mapping.writable)
     except BaseException:
-        mapper.reset()
+        with suppress(OSError):  # it was closed meanwhile, or this is a forked child
+            mapper.reset()
         raise
 
 
@@ -61,6 +64,7 @@ def _checked(data: Mapping[str, Any], mapper: DaxMapper) -> list[MappingInfo]:
     for name, expected in (("version", _VERSION), ("base", mapper.base), ("size", mapper.size)):
         if name not in data:
             raise TypeError(f"data: no key {name!r}; it is not what export_state gave")
+        check_int(f"data: {name}", data[name])
         if data[name] != expected:
             raise ValueError(f"data: {name} is {data[name]!r}, where {expected!r} is needed")
     mappings = data.get("mappings")
@@ -91,16 +95,20 @@ def _by_file(mappings: list[MappingInfo]) -> dict[tuple[int, int], list[MappingI
 @contextmanager
 def _opened(answer: "int | OpenFile") -> Iterator[int]:
     """The descriptor in what an opener returned, which is closed at the end if it can be."""
+    if isinstance(answer, bool) or not (isinstance(answer, int) or _is_open_file(answer)):
+        kind = type(answer).__name__
+        raise TypeError(f"the opener returned a {kind}: an int or an object with fileno() and close() is wanted")
     if isinstance(answer, int):
         yield answer
         return
-    if not (hasattr(answer, "fileno") and hasattr(answer, "close")):
-        kind = type(answer).__name__
-        raise TypeError(f"the opener returned a {kind}: an int or an object with fileno() and close() is wanted")
     try:
         yield answer.fileno()
     finally:
         answer.close()
+
+
+def _is_open_file(answer: object) -> bool:
+    return hasattr(answer, "fileno") and hasattr(answer, "close")
 
 
 def _check_identity(mapper: DaxMapper, fd: int, dev: int, ino: int) -> None:

@@ -43,7 +43,7 @@ class MappingInfo:
 
     __match_args__ = ("window_offset", "length", "file_offset", "writable", "dev", "ino")
     def __new__(cls, window_offset: int, length: int, file_offset: int, writable: bool, dev: int, ino: int) -> Self: ...
-    def __getnewargs__(self) -> tuple[int, int, int, bool, int, int]: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
     @property
     def window_offset(self) -> int:
         """Where it starts in the window, in bytes."""
@@ -71,7 +71,7 @@ class RemoveResult:
 
     __match_args__ = ("removed", "failed")
     def __new__(cls, removed: int, failed: Sequence[tuple[int, int, int]]) -> Self: ...
-    def __getnewargs__(self) -> tuple[int, list[tuple[int, int, int]]]: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
     @property
     def removed(self) -> int:
         """How many entries were removed."""
@@ -131,7 +131,7 @@ class DaxStats:
     ) -> Self: ...
     def __sub__(self, value: DaxStats, /) -> DaxStats: ...
     def __rsub__(self, value: DaxStats, /) -> DaxStats: ...
-    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
     @property
     def setup_count(self) -> int:
         """Mappings set up. An upgrade is not one."""
@@ -446,7 +446,7 @@ class DaxMapper:
 
         Raises:
             OSError: In this order: ENODEV (drained), EPERM (forked child), EBADF (`fd` is not open), ENODEV (not a
-                regular file); each mapping is tried, and the first failure raised: EBUSY (lent by `resolve`), what
+                regular file); each mapping is tried, and the first failure raised: what
                 mmap(2) said, or EIO.
         """
     def remove_mappings(self, mappings: Iterable[tuple[int, int] | MappingInfo]) -> RemoveResult:
@@ -520,8 +520,9 @@ class DaxMapper:
         """Lend memory of the window to a device of the VMM: a guest's buffer may lie there.
 
         `with mapper.resolve(address, length, writable=True) as pieces` gives `[(host_address, length), ...]`, in the
-        guest's order. While the block runs, the mappings that hold the range can't be changed or removed, nor can
-        anything be mapped there: that is EBUSY, for the guest's own requests too, and a sane guest never asks for it.
+        guest's order. While the block runs, the mappings that hold the range can't be removed, replaced or made
+        writable, nor can anything be mapped there: that is EBUSY, for the guest's own requests too. So keep blocks
+        short: a Linux guest removes no range that a device works on, but a store of its own may ask for an upgrade.
         `reset` and `drain_all` take the range from the guest all the same, and from a host window, where a system call
         on it is EFAULT then; but the addresses stay reserved until the block ends, so that nobody else's memory is
         ever found there.
@@ -537,7 +538,8 @@ class DaxMapper:
         Raises:
             OSError: On entering the block: ENODEV (drained), EPERM (forked child), EFAULT (an address outside the
                 window, or a hole), EACCES (`writable`, and a mapping is read-only), ENOTSUP (the backend is a Python
-                object, which knows no host addresses).
+                object, which knows no host addresses), ENOSPC (over the budget, where a loan counts like the mappings
+                that it keeps).
             RuntimeError: On entering the block a second time, while it runs.
         """
     def explain(self, guest_address: int) -> str:

@@ -94,6 +94,17 @@ def test_lent_byte(shown: Subject) -> None:
         assert "it is lent" not in explain(shown, 8 * PAGE)
 
 
+@pytest.mark.usefixtures("needs_copies")
+def test_hole_that_is_still_lent(rig: Rig) -> None:
+    subject = rig.open()
+    subject.map(rig.file(), 0)
+    with subject.mapper.resolve(subject.mapper.base, 1, writable=False):
+        subject.mapper.reset()
+        subject.model.clear()
+        assert subject.mapper.explain(subject.mapper.base).endswith("; what was here is still lent to a device")
+    assert "lent to a device" not in explain(subject, 0)
+
+
 def test_closed_mapper_still_answers(shown: Subject) -> None:
     shown.mapper.drain_all()
     assert shown.mapper.explain(shown.mapper.base).endswith("closed: nothing is shown there")

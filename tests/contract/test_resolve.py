@@ -1,6 +1,7 @@
 """Memory of the window that is lent to the VMM's other devices."""
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from errno import EACCES, EBUSY, EEXIST, EFAULT, ENODEV, ENOTSUP
@@ -88,7 +89,6 @@ CHANGES: dict[str, Callable[[Subject], object]] = {
     "replace": lambda s: s.map(s.rig.file(), START, LENGTH, replace=True),
     "replace a page": lambda s: s.map(s.rig.file(), START + PAGE, PAGE, replace=True),
     "replace by the same": lambda s: s.map(s.model[START].file, START, LENGTH, writable=True, replace=True),
-    "refresh": lambda s: s.mapper.refresh(s.model[START].file.fd),
 }
 
 
@@ -107,6 +107,15 @@ def test_upgrade_is_refused_meanwhile(lender: Subject) -> None:
     with resolve(lender, START + LENGTH, 1), lender.refused(EBUSY):
         lender.map(file, START + LENGTH, LENGTH, writable=True)
     lender.map(file, START + LENGTH, LENGTH, writable=True)
+    lender.agree()
+
+
+def test_file_that_became_another_one_is_mapped_again_meanwhile(lender: Subject) -> None:
+    """On overlayfs: the guest would go on reading the lower file, and has no way to ask again."""
+    with resolve(lender, START + LENGTH, 1) as [(address, _)]:
+        with lender.model[START + LENGTH].file.opened(os.O_RDWR) as same:
+            assert lender.mapper.refresh(same.fd) == 1
+        assert peek(address, 1) is not None
     lender.agree()
 
 

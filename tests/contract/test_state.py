@@ -146,6 +146,30 @@ def test_file_that_is_open_for_too_little(rig: Rig, exported: State) -> None:
         os.close(fd)
 
 
+def test_read_only_mapper_has_no_file_opened_for_writing(rig: Rig, exported: State) -> None:
+    """On overlayfs that alone would copy the file up."""
+    subject = rig.open(readonly=True)
+    asked: list[bool] = []
+
+    def opener(_dev: int, _ino: int, writable: bool) -> int:  # noqa: FBT001
+        asked.append(writable)
+        return -1
+
+    assert errno_of(refused(subject, exported, opener)) == EROFS
+    assert asked == []
+
+
+def test_opener_that_closes_the_mapper_and_raises(rig: Rig, exported: State) -> None:
+    subject = rig.open()
+
+    def opener(*_: object) -> int:
+        subject.mapper.close()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        subject.mapper.restore_state(exported, opener)
+
+
 def test_budget_and_read_only_mapper_are_kept_to(rig: Rig, exported: State) -> None:
     assert errno_of(refused(rig.open(max_mappings=2), exported, opener_of(rig))) == ENOSPC
     exported["base"] += WINDOW_SIZE

@@ -156,9 +156,15 @@ def test_repr_tells_the_stage() -> None:
 
 
 def test_exception_that_leaves_the_block_is_not_hidden_by_a_window_in_use() -> None:
-    with pytest.raises(RuntimeError, match="the real one"), HostWindowBackend() as backend:
-        mapper = DaxMapper(1 << 32, "2MiB", backend)
-        raise RuntimeError("the real one")
+    backend = HostWindowBackend()
+    mapper = DaxMapper(1 << 32, "2MiB", backend)
+
+    def leave_by_an_exception() -> None:
+        with backend:
+            raise RuntimeError("the real one")
+
+    with pytest.raises(RuntimeError, match="the real one"):
+        leave_by_an_exception()
     mapper.close()
     backend.release()
 

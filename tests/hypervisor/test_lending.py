@@ -1,10 +1,17 @@
 """Lent memory of a guest whose hypervisor does not let go of it."""
 
+from contextlib import AbstractContextManager
+from errno import ENOSPC
+from pathlib import Path
+
 import pytest
 
+from support.children import run_in_child
 from support.files import HostFile
 from support.host import PAGE, peek, vmas
+from support.limits import errno_of
 from support.recording import BASE, Fault, ProtectingHypervisor, RecordingHypervisor
+from support.rig import Rig
 
 REFUSED = Fault(returns=1)
 IN_DOUBT = Fault(raises=ValueError("refused"))
@@ -76,3 +83,33 @@ def test_upgrade_in_the_middle_is_refused_before_the_hypervisor_is_asked(
         with mapper.resolve(BASE, PAGE, writable=False), pytest.raises(OSError, match="lent to a device"):
             mapper.setup_mapping(file.fd, 0, 0, PAGE, writable=True)
         assert len(hypervisor.calls) == calls
+
+
+def lent_memory_is_charged(rig: Rig) -> None:
+    """A guest that restarts again and again, while devices are at work, uses up no more than the budget."""
+    file, many = rig.file(1), 3000
+    loans: list[AbstractContextManager[object]] = []
+
+    def lend_and_restart() -> None:
+        mapper = rig.open(1 << 30).mapper
+        for page in range(many):
+            mapper.setup_mapping(file.fd, 0, page * PAGE, PAGE, writable=False)
+        loan = mapper.resolve(mapper.base, many * PAGE, writable=False)
+        loan.__enter__()
+        loans.append(loan)
+        mapper.reset()
+
+    errno = 0
+    while not errno and len(loans) < 100:
+        errno = errno_of(lend_and_restart)
+    assert errno == ENOSPC
+    assert sum(1 for _ in vmas()) < int(Path("/proc/sys/vm/max_map_count").read_text()) * 3 // 4
+    for loan in loans:
+        loan.__exit__(None, None, None)
+    for subject in rig.subjects:
+        subject.mapper.reset()
+    assert not is_mapped(file)
+
+
+def test_lent_memory_is_charged(tmp_path: Path) -> None:
+    run_in_child(lent_memory_is_charged, "hypervisor", tmp_path)

@@ -168,15 +168,7 @@ class Walk(ABC, Generic[FaultT]):
         refreshed: list[int] = []
         with self.files[index].opened(os.O_RDWR if can_write else os.O_RDONLY) as file:
             errno = self._call(lambda: refreshed.append(self.subject.mapper.refresh(file.fd)))
-        refusals = [
-            self._refusal_while_lent(live.window_offset, live.length) or (EACCES if live.writable > can_write else 0)
-            for live in sorted(mapped, key=lambda live: live.window_offset)
-        ]
-        expected = next((refusal for refusal in refusals if refusal), 0)
-        if self.faults and expected == EBUSY:
-            assert errno
-        else:
-            self._check_outcome(errno, expected)
+        self._check_outcome(errno, EACCES if not can_write and any(live.writable for live in mapped) else 0)
         assert refreshed == ([] if errno else [len(mapped)])
         if errno:
             self._adopt(*[(live.window_offset, live.length) for live in mapped])

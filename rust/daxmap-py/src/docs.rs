@@ -303,7 +303,7 @@ Returns:
 
 Raises:
     OSError: In this order: ENODEV (drained), EPERM (forked child), EBADF (`fd` is not open), ENODEV (not a
-        regular file); each mapping is tried, and the first failure raised: EBUSY (lent by `resolve`), what
+        regular file); each mapping is tried, and the first failure raised: what
         mmap(2) said, or EIO."
     };
     (DaxMapper.remove_mappings) => {
@@ -376,8 +376,9 @@ Raises:
         "Lend memory of the window to a device of the VMM: a guest's buffer may lie there.
 
 `with mapper.resolve(address, length, writable=True) as pieces` gives `[(host_address, length), ...]`, in the
-guest's order. While the block runs, the mappings that hold the range can't be changed or removed, nor can
-anything be mapped there: that is EBUSY, for the guest's own requests too, and a sane guest never asks for it.
+guest's order. While the block runs, the mappings that hold the range can't be removed, replaced or made
+writable, nor can anything be mapped there: that is EBUSY, for the guest's own requests too. So keep blocks
+short: a Linux guest removes no range that a device works on, but a store of its own may ask for an upgrade.
 `reset` and `drain_all` take the range from the guest all the same, and from a host window, where a system call
 on it is EFAULT then; but the addresses stay reserved until the block ends, so that nobody else's memory is
 ever found there.
@@ -393,7 +394,8 @@ Args:
 Raises:
     OSError: On entering the block: ENODEV (drained), EPERM (forked child), EFAULT (an address outside the
         window, or a hole), EACCES (`writable`, and a mapping is read-only), ENOTSUP (the backend is a Python
-        object, which knows no host addresses).
+        object, which knows no host addresses), ENOSPC (over the budget, where a loan counts like the mappings
+        that it keeps).
     RuntimeError: On entering the block a second time, while it runs."
     };
     (DaxMapper.explain) => {

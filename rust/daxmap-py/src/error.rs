@@ -23,6 +23,9 @@ pub(crate) fn os_error(py: Python<'_>, label: &str, error: Error) -> PyErr {
 
 /// The name of an errno, such as `EEXIST`, where Python knows one.
 pub(crate) fn errno_name(py: Python<'_>, errno: i32) -> Option<String> {
+    if errno == libc::EDEADLK {
+        return Some("EDEADLK".to_owned()); // of the two that Linux has for it, Python names the other
+    }
     let names = py.import("errno").and_then(|module| module.getattr("errorcode")).ok()?;
     names.get_item(errno).and_then(|name| name.extract()).ok()
 }

@@ -56,6 +56,11 @@ impl PyLoan {
         Err(PyTypeError::new_err("resolve() lends memory for a block: with mapper.resolve(...) as pieces"))
     }
 
+    fn __repr__(&self) -> String {
+        let state = if self.loan().is_some() { "lent" } else { "not lent" };
+        format!("<resolve of [{}, +{:#x}): {state}>", self.address, self.length)
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.owner)
     }

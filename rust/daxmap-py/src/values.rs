@@ -68,8 +68,10 @@ impl MappingInfo {
         Ok(PyTuple::new(py, names)?.unbind())
     }
 
-    fn __getnewargs__(&self) -> (u64, u64, u64, bool, u64, u64) {
-        (self.window_offset, self.length, self.file_offset, self.writable, self.dev, self.ino)
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        let Self { window_offset, length, file_offset, writable, dev, ino } = *slf.get();
+        let arguments = (window_offset, length, file_offset, writable, dev, ino);
+        (slf.get_type(), arguments).into_pyobject(slf.py())
     }
 
     fn __repr__(&self) -> String {
@@ -138,8 +140,9 @@ impl RemoveResult {
         Ok(PyTuple::new(py, ["removed", "failed"])?.unbind())
     }
 
-    fn __getnewargs__(&self) -> (u64, Vec<(u64, u64, i32)>) {
-        (self.removed, self.failed.clone())
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        let arguments = (slf.get().removed, slf.get().failed.clone());
+        (slf.get_type(), arguments).into_pyobject(slf.py())
     }
 
     #[doc = docstring!(RemoveResult.errno)]
@@ -333,8 +336,12 @@ impl DaxStats {
         Ok(PyTuple::new(py, names.collect::<Vec<_>>())?.unbind())
     }
 
-    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
-        Ok((PyTuple::empty(py), self.as_dict(py)?))
+    // The arguments are by name, which takes `functools.partial` here.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let py = slf.py();
+        let partial = py.import("functools")?.getattr("partial")?;
+        let make = partial.call((slf.get_type(),), Some(&slf.get().as_dict(py)?))?;
+        Ok((make, PyTuple::empty(py)))
     }
 
     fn __sub__(&self, before: &Self) -> Self {

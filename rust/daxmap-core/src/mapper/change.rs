@@ -8,14 +8,16 @@ use crate::error::{Error, Result};
 use crate::stats::Departure;
 use crate::sys::map_remedy;
 
+/// What the budget of the process counts.
+pub(super) const VMAS: &str = "memory areas of this process (half of vm.max_map_count; two a mapping at most)";
+
 impl Mapper {
     /// Has the backend make a change, and books what came of it. The old mappings, as far as they lie in the span, leave
     /// the book by `departure`; where that is `None`, the new one is the old one still, in another form.
     ///
     /// # Errors
-    /// EBUSY (lent), ENOSPC (budget; nothing has changed), what the backend said (nothing has changed), EIO (mappings were lost).
+    /// ENOSPC (budget; nothing has changed), what the backend said (nothing has changed), EIO (mappings were lost).
     pub(super) fn change(&self, open: &mut Open, change: &Change<'_>, departure: Option<Departure>) -> Result<()> {
-        self.refuse_lent(change.span, departure)?;
         self.reserve(open, change)?;
         if let Err(failure) = open.backend.change(change, &mut open.notes) {
             return Err(self.failed(open, change, failure));
@@ -94,7 +96,6 @@ impl Mapper {
         }
         let charged = open.charge.try_grow(more.saturating_mul(open.vmas_per_mapping));
         let limit = open.charge.limit();
-        let unit = "memory areas of this process (half of vm.max_map_count; two a mapping at most)";
-        charged.then_some(()).ok_or(Error::OverBudget { limit, unit })
+        charged.then_some(()).ok_or(Error::OverBudget { limit, unit: VMAS })
     }
 }

@@ -37,14 +37,13 @@ impl Mapper {
 
     fn explain_in(&self, open: &Open, address: GuestAddress, byte: Span) -> String {
         let offset = byte.start();
-        match covering(open, byte).next() {
-            Some(mapping) => {
-                let (file, page) = (file_of(open, mapping, offset), self.page_of(open, mapping, offset));
-                let lent = if self.is_lent(byte) { "; it is lent to a device" } else { "" };
-                format!("{address} is {file}: {page}{lent}")
-            }
-            None => format!("{address} is {}", self.hole_at(open, offset)),
-        }
+        let Some(mapping) = covering(open, byte).next() else {
+            let lent = if self.is_lent(byte) { "; what was here is still lent to a device" } else { "" };
+            return format!("{address} is {}{lent}", self.hole_at(open, offset));
+        };
+        let (file, page) = (file_of(open, mapping, offset), self.page_of(open, mapping, offset));
+        let lent = if self.is_lent(byte) { "; it is lent to a device" } else { "" };
+        format!("{address} is {file}: {page}{lent}")
     }
 
     /// What there is of its page.

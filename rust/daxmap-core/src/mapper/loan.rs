@@ -2,10 +2,11 @@
 
 use super::Mapper;
 use super::access::{check_writable, covering};
+use super::change::VMAS;
 use crate::addr::{GuestAddress, Span};
 use crate::backend::Hold;
+use crate::budget::Charge;
 use crate::error::{Error, Result};
-use crate::stats::Departure;
 use crate::sys::ForkGuard;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -72,6 +73,8 @@ pub struct Loan {
     span: Option<Span>,
     lent: Arc<Lent>,
     holds: Vec<Hold>,
+    /// For what is held: a mapping may be taken from the guest, and its own charge be given back, before the loan ends.
+    charge: Charge,
     guard: ForkGuard,
 }
 
@@ -88,6 +91,7 @@ impl Drop for Loan {
         if self.guard.is_child() {
             // A thread of the parent may have had the lock. What is held is the parent's.
             mem::forget(mem::take(&mut self.holds));
+            mem::forget(mem::replace(&mut self.charge, Charge::of_process()));
         } else if let Some(span) = self.span {
             self.lent.take_back(span);
         }
@@ -101,17 +105,22 @@ impl Mapper {
     ///
     /// # Errors
     /// ENODEV (closed), EPERM (forked child), EFAULT (not in the window, or a hole), EACCES (`writable`, and a mapping is
-    /// read-only), ENOTSUP (the guest's memory is not this process's).
+    /// read-only), ENOTSUP (the guest's memory is not this process's), ENOSPC (budget: a loan counts like the mappings that
+    /// it keeps).
     pub fn resolve(&self, address: GuestAddress, length: u64, writable: bool) -> Result<Loan> {
         self.attempt("resolve", || {
             self.locked(|open| {
                 let (lent, guard) = (Arc::clone(&self.lent), self.guard);
-                let mut loan = Loan { pieces: Vec::new(), span: None, lent, holds: Vec::new(), guard };
+                let charge = Charge::of_process();
+                let mut loan = Loan { pieces: Vec::new(), span: None, lent, holds: Vec::new(), charge, guard };
                 let Some(span) = self.shown(open, address, length)? else { return Ok(loan) };
                 if writable {
                     check_writable(open, span, address)?;
                 }
                 loan.holds = open.backend.hold(span).ok_or(Error::Elsewhere { address })?;
+                if !loan.charge.try_grow(loan.holds.len() as u64) {
+                    return Err(Error::OverBudget { limit: loan.charge.limit(), unit: VMAS });
+                }
                 let mut mappings = span; // whole ones: cutting one would change the rest too, if only for a moment
                 for mapping in covering(open, span) {
                     let part = mapping.span.intersection(span).unwrap_or(mapping.span);
@@ -131,13 +140,10 @@ impl Mapper {
         self.lent.overlapping(span).is_some()
     }
 
-    /// EBUSY for a change of a range that is lent. A sweep is none of the guest's wishes, and passes.
+    /// EBUSY for a change of a range that is lent.
     #[inline]
-    pub(super) fn refuse_lent(&self, asked: Span, departure: Option<Departure>) -> Result<()> {
-        match self.lent.overlapping(asked) {
-            Some(lent) if !matches!(departure, Some(Departure::Swept)) => Err(Error::Lent { asked, lent }),
-            _ => Ok(()),
-        }
+    pub(super) fn refuse_lent(&self, asked: Span) -> Result<()> {
+        self.lent.overlapping(asked).map_or(Ok(()), |lent| Err(Error::Lent { asked, lent }))
     }
 }
 

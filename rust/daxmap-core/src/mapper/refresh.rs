@@ -16,7 +16,7 @@ impl Mapper {
     ///
     /// # Errors
     /// In this order: ENODEV (closed), EPERM (forked child), EBADF (no open file), ENODEV (no regular file). Each mapping
-    /// is tried, and the first error is returned: EBUSY (lent), what `mmap` said (EACCES: a mapping is writable, and `fd` is not), or
+    /// is tried, and the first error is returned: what `mmap` said (EACCES: a mapping is writable, and `fd` is not), or
     /// EIO. A mapping that was refused shows what it showed, unless it was lost.
     pub fn refresh(&self, fd: RawFd) -> Result<u64> {
         self.attempt("refresh", || {

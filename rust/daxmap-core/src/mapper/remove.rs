@@ -122,7 +122,7 @@ impl Mapper {
         let Some(entry) = open.book.entry(offset) else { return Err(no_mapping(open, offset)) };
         let mapping = *entry.get();
         check_length(&mapping, length)?;
-        self.refuse_lent(mapping.span, Some(departure))?;
+        self.refuse_taking(mapping.span, departure)?;
         let change = Change { span: mapping.span, old: &[mapping], new: None };
         if let Err(failure) = open.backend.change(&change, &mut open.notes) {
             return Err(self.failed(open, &change, failure));
@@ -177,7 +177,7 @@ impl Mapper {
                 return;
             }
             let change = Change { span: hull, old: &old, new: None };
-            let changed = self.change(open, &change, Some(Departure::Removed));
+            let changed = self.take_away(open, &change, Departure::Removed);
             if !refused(&changed) {
                 let why = changed.err();
                 failed.extend(run.entries.iter().filter_map(|(index, _)| Some((*index, why.clone()?))));
@@ -191,6 +191,16 @@ impl Mapper {
         }
     }
 
+    fn take_away(&self, open: &mut Open, change: &Change<'_>, departure: Departure) -> Result<()> {
+        self.refuse_taking(change.span, departure)?;
+        self.change(open, change, Some(departure))
+    }
+
+    /// EBUSY for a range that is lent; but a sweep is none of the guest's wishes, and passes.
+    fn refuse_taking(&self, span: Span, departure: Departure) -> Result<()> {
+        if matches!(departure, Departure::Swept) { Ok(()) } else { self.refuse_lent(span) }
+    }
+
     /// Has `span` show nothing. Every mapping in it is tried; the first error is returned.
     pub(super) fn clear(&self, open: &mut Open, span: Span, departure: Departure) -> Result<()> {
         let mut cleared = open.settle(span).map_err(|cause| Error::Unsettled { span, cause });
@@ -202,7 +212,7 @@ impl Mapper {
             return cleared;
         }
         if open.backend.changes_at_once() {
-            let changed = self.change(open, &Change { span, old: &old, new: None }, Some(departure));
+            let changed = self.take_away(open, &Change { span, old: &old, new: None }, departure);
             let alone = matches!(&*old, [only] if only.span.contains(span));
             if alone || !refused(&changed) {
                 return cleared.and(changed);
@@ -211,7 +221,7 @@ impl Mapper {
         for mapping in old.iter() {
             let Some(part) = mapping.span.intersection(span) else { continue };
             let change = Change { span: part, old: &[*mapping], new: None };
-            cleared = cleared.and(self.change(open, &change, Some(departure)));
+            cleared = cleared.and(self.take_away(open, &change, departure));
         }
         cleared
     }

@@ -109,13 +109,15 @@ impl Mapper {
         let span = placement.span;
         let old = open.book.overlapping(span);
         let change = Change { span, old: &old, new: Some(placement) };
-        if placement.writable && change.alters_access_of().is_some() {
+        let is_upgrade = placement.writable && change.alters_access_of().is_some();
+        if let (Some(live), Overlap::Refuse, false) = (old.last(), overlap, is_upgrade) {
+            return Err(Error::Overlap { asked: span, live: live.span });
+        }
+        self.refuse_lent(span)?;
+        if is_upgrade {
             self.change(open, &change, None)?;
             self.counters.upgraded();
             return Ok("upgraded");
-        }
-        if let (Some(live), Overlap::Refuse) = (old.last(), overlap) {
-            return Err(Error::Overlap { asked: span, live: live.span });
         }
         // If the guest may see something here still, the new mapping takes its place: whatever comes of this, go on.
         let _ = open.settle(span);

@@ -1,8 +1,7 @@
 //! What the window shows, and how much of it the host has in memory: for a picture of it.
 
-use super::Mapper;
-use crate::addr::{DAX_RANGE, Span};
-use crate::backend::Backend;
+use super::{Mapper, Open};
+use crate::addr::{DAX_RANGE, Span, WindowOffset};
 use crate::book::Mapping;
 use crate::error::Result;
 use crate::sys::{MappedFile, MappedFiles, resident_pages};
@@ -22,54 +21,101 @@ pub struct Surveyed {
     pub resident: Vec<u64>,
 }
 
+/// How many of those ranges are looked at with the lock held.
+const AT_ONCE: usize = 512;
+
 impl Mapper {
     /// All live mappings by rising window offset, and what the host has of them; none on a closed mapper. Others may use
-    /// the mapper meanwhile: a mapping that has changed when its turn comes is left out.
+    /// the mapper meanwhile, and wait no longer than for a GiB of one mapping; a mapping that has changed when its turn
+    /// comes is left out.
     ///
     /// # Errors
     /// EPERM in a forked child, EDEADLK in a callback of this mapper.
     pub fn survey(&self) -> Result<Vec<Surveyed>> {
         let (mut surveyed, files) = (Vec::new(), MappedFiles::new());
         for mapping in self.mappings()? {
-            // One at a time: the guest's requests wait no longer than for one.
-            surveyed.extend(self.look(|open| {
-                let stands = open.book.starting_at(mapping.span.start()) == Some(&mapping);
-                stands.then(|| self.survey_of(&*open.backend, mapping, &files))
-            })?);
+            let Some(seen) = self.look(|open| stands(open, mapping).then(|| survey_of(open, mapping, &files)))? else {
+                continue;
+            };
+            if let Some(resident) = self.resident(mapping, seen.file_size)? {
+                surveyed.push(Surveyed { resident, ..seen });
+            }
         }
         Ok(surveyed)
     }
 
-    fn survey_of(&self, backend: &dyn Backend, mapping: Mapping, files: &MappedFiles) -> Surveyed {
-        let Some(address) = backend.host_address_at(mapping.span.start()) else {
-            return Surveyed { mapping, path: None, file_size: None, resident: Vec::new() };
-        };
-        let pages = resident_pages(address, mapping.span.length()).ok();
-        let file = files.at(address);
-        Surveyed {
-            mapping,
-            path: file.as_ref().and_then(MappedFile::path),
-            file_size: file.and_then(|file| file.length(mapping.file)),
-            resident: pages.map(|pages| by_range(mapping.span, &pages, self.page_size())).unwrap_or_default(),
+    /// How many bytes of each range of [`DAX_RANGE`] are resident; `None` if the mapping has changed meanwhile.
+    fn resident(&self, mapping: Mapping, file_size: Option<u64>) -> Result<Option<Vec<u64>>> {
+        let page_size = self.page_size();
+        let of_file = file_size.map(|size| {
+            size.saturating_sub(mapping.file_offset.0).checked_next_multiple_of(page_size).unwrap_or(u64::MAX)
+        });
+        let shown = Span::new(mapping.span.start(), of_file.unwrap_or(u64::MAX).min(mapping.span.length()));
+        let (mut resident, mut ranges) = (Vec::new(), ranges_of(mapping.span));
+        loop {
+            let batch: Vec<Span> = ranges.by_ref().take(AT_ONCE).collect();
+            if batch.is_empty() {
+                return Ok(Some(resident));
+            }
+            let counted = self.look(|open| {
+                let count = |range: &Span| {
+                    let Some(part) = shown.and_then(|shown| shown.intersection(*range)) else { return Some(0) };
+                    let address = open.backend.host_address_at(part.start())?;
+                    let pages = resident_pages(address, part.length()).ok()?;
+                    let there = pages.into_iter().filter(|resident| *resident).count();
+                    Some((there as u64).saturating_mul(page_size))
+                };
+                stands(open, mapping).then(|| batch.iter().map(count).collect::<Option<Vec<u64>>>())
+            })?;
+            match counted {
+                None => return Ok(None),
+                Some(None) => return Ok(Some(Vec::new())), // it can't be told
+                Some(Some(counted)) => resident.extend(counted),
+            }
         }
     }
 }
 
-/// How many bytes of `pages`, those of `span`, there are in each range that it touches.
-fn by_range(span: Span, pages: &[bool], page_size: u64) -> Vec<u64> {
-    let mut ranges = Vec::new();
-    let mut current = None;
-    let mut offset = span.start().0;
-    for resident in pages {
-        let range = offset.checked_div(DAX_RANGE);
-        if current != range {
-            ranges.push(0_u64);
-            current = range;
-        }
-        if let (true, Some(bytes)) = (*resident, ranges.last_mut()) {
-            *bytes = bytes.saturating_add(page_size);
-        }
-        offset = offset.saturating_add(page_size);
+fn stands(open: &Open, mapping: Mapping) -> bool {
+    open.book.starting_at(mapping.span.start()) == Some(&mapping)
+}
+
+/// All but what is resident.
+fn survey_of(open: &Open, mapping: Mapping, files: &MappedFiles) -> Surveyed {
+    let file = open.backend.host_address_at(mapping.span.start()).and_then(|address| files.at(address));
+    Surveyed {
+        mapping,
+        path: file.as_ref().and_then(MappedFile::path),
+        file_size: file.and_then(|file| file.length(mapping.file)),
+        resident: Vec::new(),
     }
-    ranges
+}
+
+/// The parts of `span` in each range of [`DAX_RANGE`] bytes that it touches.
+fn ranges_of(span: Span) -> impl Iterator<Item = Span> {
+    let mut rest = Some(span);
+    std::iter::from_fn(move || {
+        let left = rest?;
+        let next = left.start().0.checked_add(1).and_then(|after| after.checked_next_multiple_of(DAX_RANGE));
+        let end = next.map_or(left.end().0, |next| next.min(left.end().0));
+        rest = Span::new(WindowOffset(end), left.end().0.saturating_sub(end));
+        Span::new(left.start(), end.saturating_sub(left.start().0))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_lie_on_their_grid() {
+        let parts = |start: u64, length: u64| {
+            let ranges = ranges_of(Span::new(WindowOffset(start), length).unwrap());
+            ranges.map(|range| (range.start().0, range.length())).collect::<Vec<_>>()
+        };
+        assert_eq!(parts(0, DAX_RANGE), [(0, DAX_RANGE)]);
+        assert_eq!(parts(DAX_RANGE - 1, 2), [(DAX_RANGE - 1, 1), (DAX_RANGE, 1)]);
+        assert_eq!(parts(5, 2 * DAX_RANGE), [(5, DAX_RANGE - 5), (DAX_RANGE, DAX_RANGE), (2 * DAX_RANGE, 5)]);
+        assert_eq!(parts(u64::MAX - 1, 1), [(u64::MAX - 1, 1)]);
+    }
 }
