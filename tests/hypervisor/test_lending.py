@@ -1,6 +1,5 @@
 """Lent memory of a guest whose hypervisor does not let go of it."""
 
-from contextlib import AbstractContextManager
 from errno import ENOSPC
 from pathlib import Path
 
@@ -88,7 +87,7 @@ def test_upgrade_in_the_middle_is_refused_before_the_hypervisor_is_asked(
 def lent_memory_is_charged(rig: Rig) -> None:
     """A guest that restarts again and again, while devices are at work, uses up no more than the budget."""
     file, many = rig.file(1), 3000
-    loans: list[AbstractContextManager[object]] = []
+    loans = []
 
     def lend_and_restart() -> None:
         mapper = rig.open(1 << 30).mapper
