@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum call { PLACE, CLEAR, REFILL, PROBE, RESERVE, FREE, DELETE_SLOT, QUERY, CALLS, OTHER = CALLS };
+enum call { PLACE, CLEAR, REFILL, PROBE, RESERVE, FREE, DELETE_SLOT, QUERY, KVM, CALLS, OTHER = CALLS };
 enum effect { KEEP, EMPTY, INTRUDE };
 
 // Of the calls that cover `address` (0 for all), `skip` are let through, then `times` fail.
@@ -113,7 +114,15 @@ int ioctl(int fd, unsigned long request, ...)
     va_start(arguments, request);
     void *argument = va_arg(arguments, void *);
     va_end(arguments);
-    const unsigned long set_region = 0x4020ae46, query = 0xc0686611;
+    const unsigned long set_region = 0x4020ae46, query = 0xc0686611, kvm = 0xae;
+    // A signal comes: the call is interrupted (EINTR), or without an error is made all the same.
+    if ((request >> 8 & 0xff) == kvm && fails(KVM, 0, SIZE_MAX)) {
+        raise(SIGALRM);
+        if (plans[KVM].error) {
+            errno = plans[KVM].error;
+            return -1;
+        }
+    }
     enum call call = OTHER;
     if (request == set_region && ((const uint64_t *)argument)[2] == 0)
         call = DELETE_SLOT;

@@ -26,6 +26,8 @@ class Call(IntEnum):
     """KVM_SET_USER_MEMORY_REGION with a size of 0."""
     QUERY = 7
     """PROCMAP_QUERY: what lies at an address."""
+    KVM = 8
+    """An ioctl of KVM's: SIGALRM comes in it, and it fails unless the error is 0."""
 
 
 class Effect(IntEnum):
