@@ -1,30 +1,31 @@
 """Whether KVM can be used, and what it can do.
 
-Numbers are those of include/uapi/linux/kvm.h; what they mean is in Documentation/virt/kvm/api.rst.
+What the capabilities mean is in Documentation/virt/kvm/api.rst.
 """
 
-import fcntl
 import getpass
 import grp
 import os
 import stat
 from collections.abc import Callable, Iterator
-from errno import EACCES, EBUSY, ENOENT, ENOTTY
+from errno import EACCES, EBUSY, ENOENT, ENOTSUP, ENOTTY
+from functools import partial
 from pathlib import Path
 
 from daxmap import DaxMapper, KvmBackend
 from daxmap.doctor.fact import Fact, ok, told, warn
+from daxmap.kvm.calls import (
+    KVM_CAP_NR_MEMSLOTS,
+    KVM_CAP_READONLY_MEM,
+    KVM_CAP_SYNC_MMU,
+    KVM_CAP_USER_MEMORY,
+    KVM_CREATE_VM,
+    capability,
+    check_api_version,
+    open_by_ioctl,
+)
 
 __all__ = ["capabilities", "kvm"]
-
-_API_VERSION = 12
-_GET_API_VERSION = 0xAE00
-_CREATE_VM = 0xAE01
-_CHECK_EXTENSION = 0xAE03
-_CAP_USER_MEMORY = 3
-_CAP_NR_MEMSLOTS = 10
-_CAP_SYNC_MMU = 16
-_CAP_READONLY_MEM = 81
 
 _WITHOUT = "host windows, unicorn and `daxmap serve` work without it"
 _OTHER_KERNEL = "use a host kernel whose KVM has it"
@@ -45,22 +46,18 @@ def kvm(device: str = "/dev/kvm", *, proc: str = "/proc") -> Iterator[Fact]:
         yield warn(name, f"{told(error)}: {_WITHOUT}", _way_in(error, device, proc))
         return
     try:
-        version = fcntl.ioctl(fd, _GET_API_VERSION)
-        if version != _API_VERSION:
-            yield warn(
-                name, f"{device} has API version {version}, not {_API_VERSION}: {_WITHOUT}", "use another kernel"
-            )
-            return
+        check_api_version(fd)
         _make_vm(fd)
-        found = list(capabilities(lambda number: fcntl.ioctl(fd, _CHECK_EXTENSION, number)))
+        found = list(capabilities(partial(capability, fd)))
     except OSError as error:
         remedy = {
+            ENOTSUP: "use another kernel",
             ENOTTY: f"{device} is no KVM device: look for what made it",
             EBUSY: "end the other hypervisor that has the CPU's virtualization, VirtualBox for one",
         }.get(error.errno or 0, "the kernel's log (`sudo dmesg`) may say more")
         yield warn(name, f"{device} opens, but no VM can be made: {told(error)}: {_WITHOUT}", remedy)
     else:
-        yield ok(name, f"{device}: API version {version}; a VM with a window in a memory slot was made")
+        yield ok(name, f"{device}: a VM with a window in a memory slot was made")
         yield from found
     finally:
         os.close(fd)
@@ -73,16 +70,16 @@ def capabilities(extension: Callable[[int], int]) -> Iterator[Fact]:
         extension: KVM_CHECK_EXTENSION: what it answers to the number of a capability, 0 where KVM has it not.
     """
     for name, number, lost in (
-        ("KVM_CAP_USER_MEMORY", _CAP_USER_MEMORY, "no memory of the VMM can be shown to a guest"),
-        ("KVM_CAP_SYNC_MMU", _CAP_SYNC_MMU, "a guest would go on seeing what a window showed before"),
+        ("KVM_CAP_USER_MEMORY", KVM_CAP_USER_MEMORY, "no memory of the VMM can be shown to a guest"),
+        ("KVM_CAP_SYNC_MMU", KVM_CAP_SYNC_MMU, "a guest would go on seeing what a window showed before"),
         (
             "KVM_CAP_READONLY_MEM",
-            _CAP_READONLY_MEM,
+            KVM_CAP_READONLY_MEM,
             "a VMM that puts windows in by itself can't make their slots read-only",
         ),
     ):
         yield ok(name, "yes") if extension(number) else warn(name, f"no: {lost}", _OTHER_KERNEL)
-    slots = extension(_CAP_NR_MEMSLOTS)
+    slots = extension(KVM_CAP_NR_MEMSLOTS)
     if slots:
         yield ok("KVM_CAP_NR_MEMSLOTS", f"{slots} memory slots a VM; a window takes one")
     else:
@@ -91,12 +88,9 @@ def capabilities(extension: Callable[[int], int]) -> Iterator[Fact]:
 
 def _make_vm(kvm: int) -> None:
     """Make a VM and show it a window: what a VMM does first."""
-    vm = fcntl.ioctl(kvm, _CREATE_VM, 0)
-    try:
-        base, size = _WINDOW
-        DaxMapper(base, size, KvmBackend(vm, 0)).close()
-    finally:
-        os.close(vm)
+    base, size = _WINDOW
+    with open_by_ioctl(kvm, KVM_CREATE_VM, 0) as vm:
+        DaxMapper(base, size, KvmBackend(vm.fileno(), 0)).close()
 
 
 def _way_in(error: OSError, device: str, proc: str) -> str:

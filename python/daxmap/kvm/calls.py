@@ -24,8 +24,12 @@ KVM_MEM_LOG_DIRTY_PAGES = 1 << 0
 KVM_MEM_READONLY = 1 << 1
 """Flag of a memory slot: a store of the guest's is an MMIO exit. KVM must have `KVM_CAP_READONLY_MEM`."""
 
+KVM_CAP_USER_MEMORY = 3
+"""Capability: memory of the VMM's can be put into memory slots."""
 KVM_CAP_NR_MEMSLOTS = 10
 """Capability: how many memory slots a machine may have; their numbers are below it."""
+KVM_CAP_SYNC_MMU = 16
+"""Capability: a guest sees at once what is mapped anew in the VMM's memory."""
 KVM_CAP_READONLY_MEM = 81
 """Capability: memory slots may be `KVM_MEM_READONLY`."""
 
