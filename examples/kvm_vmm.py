@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from daxmap import DaxMapper, KvmBackend, WindowLayout, guest
-from daxmap.kvm import DEVICE, Fault, Mmio, Vm
+from daxmap.exits import Fault, Mmio
+from daxmap.kvm import DEVICE, Vm
 
 RAM_SIZE = 2 << 20
 WINDOW_SLOT = 1  # memory slot of the virtual machine: any that it does not use
@@ -22,7 +23,7 @@ LENGTH = 64 << 10  # of each file: a multiple of the host's page size
 def show(vm: Vm, source: Path, target: Path) -> bool:
     """Have the guest copy `source` to `target`, and then touch what it may not. True if all went as it should."""
     # The window has to be above the guest's RAM; the layout puts it there.
-    share = WindowLayout(0, RAM_SIZE, [("files", 2 * SLICE)]).shares["files"]
+    share = WindowLayout(0, RAM_SIZE, [("files", 2 * SLICE)])["files"]
     # Leaving the block takes the window from the guest, while the machine still exists.
     with DaxMapper.for_share(share, KvmBackend(vm.fd, WINDOW_SLOT)) as mapper:
         # The fds may be closed as soon as the mappings stand.

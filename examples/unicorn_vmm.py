@@ -13,9 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from daxmap import Access, DaxMapper, HypervisorBackend, WindowLayout, guest
+from daxmap.exits import Mmio
 
 try:
-    from daxmap.unicorn import Mmio, UnicornVm
+    from daxmap.unicorn import UnicornVm
 except ImportError as error:
     sys.exit(str(error))  # exit code 1
 
@@ -54,7 +55,7 @@ def show(source: Path, target: Path) -> bool:
     """Have the guest copy `source` to `target`, then store to `source`. True if all went as it should."""
     vm = UnicornVm(RAM_SIZE)
     # The window has to be above the guest's RAM; the layout puts it there.
-    share = WindowLayout(0, RAM_SIZE, [("files", 2 * SLICE)]).shares["files"]
+    share = WindowLayout(0, RAM_SIZE, [("files", 2 * SLICE)])["files"]
     # Leaving the block takes what is left in the window from the guest, while the machine still exists.
     with DaxMapper.for_share(share, HypervisorBackend(Hypervisor(vm))) as mapper:
         # The fds may be closed as soon as the mappings stand.

@@ -8,7 +8,7 @@ What the calls do is in unicorn's include/unicorn/unicorn.h.
 
 import threading
 
-from daxmap.exits import Exit, Fault, Halted, Mmio, Stopped
+from daxmap.exits import Exit, Halted, Mmio, Stopped
 from daxmap.guest import ENTRY, REPORT_PORT, check_program, ram_in_bytes
 from daxmap.protocols import Access
 
@@ -31,7 +31,7 @@ try:
 except ImportError as _error:
     raise ImportError(f"{_error}: pip install 'daxmap[demo]'", name="unicorn") from _error
 
-__all__ = ["Exit", "Fault", "Halted", "Mmio", "Stopped", "UnicornVm", "__version__"]
+__all__ = ["UnicornVm", "__version__"]
 
 _NOWHERE = 1 << 32  # where unicorn is to stop, beyond all that this CPU can reach: HLT ends a program
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from daxmap import DaxDispatcher, DaxMapper, guest
+from daxmap.exits import Halted
 from daxmap.fuse import FUSE_DESTROY, request
-from daxmap.kvm import Halted, Vm
+from daxmap.kvm import Vm
 from support.files import HostFile
 from support.guest_requests import READ_WRITE, UNIQUE, WHOLE_WINDOW, map_request, told, unmap_request
 from support.guests import BASE

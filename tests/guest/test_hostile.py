@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from daxmap import DaxMapper, KvmBackend, guest
-from daxmap.kvm import Exit, Fault, Halted, Mmio, Vm
+from daxmap.exits import Exit, Fault, Halted, Mmio
+from daxmap.kvm import Vm
 from support import attacks, faults
 from support.children import run_in_child
 from support.damage import FREE, opened, setup

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from daxmap import DaxMapper, KvmBackend, guest
-from daxmap.kvm import Fault, Halted, Vm
+from daxmap.exits import Fault, Halted
+from daxmap.kvm import Vm
 from daxmap.kvm.vcpu import fault
 from support.forks import in_fork
 from support.guests import (

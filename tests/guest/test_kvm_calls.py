@@ -11,6 +11,7 @@ from errno import EEXIST, EINVAL, ENOTTY
 import pytest
 
 from daxmap import guest
+from daxmap.exits import Halted, Mmio
 from daxmap.kvm import (
     DEVICE,
     KVM_CAP_NR_MEMSLOTS,
@@ -18,8 +19,6 @@ from daxmap.kvm import (
     KVM_MEM_LOG_DIRTY_PAGES,
     KVM_MEM_READONLY,
     RAM_SLOT,
-    Halted,
-    Mmio,
     Vm,
     capability,
     check_api_version,

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from daxmap import DaxMapper, HostWindowBackend, KvmBackend
-from daxmap.kvm import Exit, Fault, Mmio, Vm, set_memory_region
+from daxmap.exits import Exit, Fault, Mmio
+from daxmap.kvm import Vm, set_memory_region
 from support import attacks
 from support.host import PAGE
 from support.racers import visiting

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from daxmap import DaxMapper, guest
+from daxmap.exits import Fault, Mmio
 from daxmap.fuse import InitOut, reply
-from daxmap.kvm import Fault, Mmio
 from support.guest_requests import READ_WRITE, SLOT, UNIQUE, answer, init_request, map_request
 from support.guests import open_vm
 from support.host import PAGE

@@ -11,7 +11,8 @@ from types import TracebackType
 import pytest
 
 from daxmap import DaxMapper, HostWindowBackend, KvmBackend, guest
-from daxmap.kvm import Exit, Fault, Halted, Mmio, Vm
+from daxmap.exits import Exit, Fault, Halted, Mmio
+from daxmap.kvm import Vm
 from hvf.rig import HvfRig
 from support.host import Piece, peek, poke, shown_in
 from support.hypervisor_rig import HypervisorRig, ProtectingHypervisorRig

@@ -1,7 +1,8 @@
 """A guest whose CPU unicorn emulates. Without unicorn, the import of this module is an ImportError."""
 
 from daxmap import Access, DaxMapper, guest
-from daxmap.unicorn import Halted, Mmio, UnicornVm
+from daxmap.exits import Halted, Mmio
+from daxmap.unicorn import UnicornVm
 from support.host import peek
 from support.hypervisor_rig import HypervisorRig
 from support.recording import ProtectingHypervisor

@@ -1,8 +1,8 @@
 """A small virtual machine over /dev/kvm, and the calls of KVM that a VMM makes by number.
 
-`Vm` runs the programs of `daxmap.guest`: to try daxmap, to test with, and to learn from. It is no VMM for an operating
-system: one CPU in 32-bit mode, no interrupts, no devices. A VMM of your own makes its memory slots with
-`set_memory_region`.
+`Vm` runs the programs of `daxmap.guest`, and `daxmap.exits` has the ways in which they end: to try daxmap, to test
+with, and to learn from. It is no VMM for an operating system: one CPU in 32-bit mode, no interrupts, no devices. A VMM
+of your own makes its memory slots with `set_memory_region`.
 
 | module  | duty                                                       |
 |---------|------------------------------------------------------------|
@@ -13,7 +13,6 @@ system: one CPU in 32-bit mode, no interrupts, no devices. A VMM of your own mak
 `Vm` is for x86-64 hosts. The calls are Linux's, with the numbers of x86-64 and arm64.
 """
 
-from daxmap.exits import Exit, Fault, Halted, Mmio, Stopped
 from daxmap.kvm.calls import (
     KVM_CAP_NR_MEMSLOTS,
     KVM_CAP_READONLY_MEM,
@@ -32,11 +31,6 @@ __all__ = [
     "KVM_MEM_LOG_DIRTY_PAGES",
     "KVM_MEM_READONLY",
     "RAM_SLOT",
-    "Exit",
-    "Fault",
-    "Halted",
-    "Mmio",
-    "Stopped",
     "Vm",
     "capability",
     "check_api_version",
