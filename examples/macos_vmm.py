@@ -108,7 +108,7 @@ class Machine:
 def show(machine: Machine, path: str, source: Path, target: Path) -> bool:
     """Have the guest copy a word of `source` to `target`, and then touch what it may not. True if all went well."""
     # The window has to be above the guest's RAM; the layout puts it there.
-    share = WindowLayout(RAM_BASE, RAM_SIZE, [("files", 2 * SLICE)]).shares["files"]
+    share = WindowLayout(RAM_BASE, RAM_SIZE, [("files", 2 * SLICE)])["files"]
     # Leaving the block takes the window from the guest, while the VM still exists.
     with DaxMapper.for_share(share, HvfBackend(framework=path)) as mapper:
         # The fds may be closed as soon as the mappings stand.

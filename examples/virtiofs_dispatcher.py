@@ -53,7 +53,7 @@ def _host_bytes(path: Path, offset: int, length: int) -> bytes:
 def main() -> int:
     """Replays the session against a temporary directory."""
     backend = HostWindowBackend()
-    share = WindowLayout(0, 4 << 30, [("root", WINDOW)]).shares["root"]
+    share = WindowLayout(0, 4 << 30, [("root", WINDOW)])["root"]
     with tempfile.TemporaryDirectory() as directory:
         for file, size in SIZES.items():
             (Path(directory) / file).write_bytes(os.urandom(size))

@@ -26,7 +26,7 @@ def check_callable(name: str, value: Any, *arguments: str) -> None:  # noqa: ANN
     """Raises TypeError unless a value can be called with these arguments, and is no coroutine function."""
     if not callable(value):
         raise TypeError(f"{name}: {value!r} is not callable")
-    if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
+    if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004  # not asked whether it is callable
         raise TypeError(f"{name} is a coroutine function: it is called, and never awaited")
     try:
         signature(value).bind(*arguments)

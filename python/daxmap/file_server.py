@@ -65,8 +65,8 @@ class FileServer(_FileServer):
         max_open: int | None = None,
     ) -> Self:
         """Check the arguments and make the server: see the class."""
-        if mapper is not None and not isinstance(mapper, DaxMapper):
-            raise TypeError(f"mapper: {mapper!r} is of type {type(mapper).__name__}, not DaxMapper")
+        if mapper is not None:
+            check_type("mapper", mapper, DaxMapper)
         if readonly is None:
             readonly = mapper is not None and mapper.readonly
         check_type("readonly", readonly, bool)

@@ -65,7 +65,15 @@ class Backend(Protocol):
     number.
     """
 
-    def map(self, fd: int, file_offset: int, window_offset: int, length: int, writable: bool, /) -> int | None:  # noqa: FBT001
+    def map(
+        self,
+        fd: int,
+        file_offset: int,
+        window_offset: int,
+        length: int,
+        writable: bool,  # noqa: FBT001  # called from Rust, by position
+        /,
+    ) -> int | None:
         """Show `[file_offset, +length)` of a file at `window_offset` of the window, unused so far.
 
         Args:
@@ -97,7 +105,13 @@ class Resolver(Protocol):
     Called from whichever threads call `DaxDispatcher.handle`, with no lock held.
     """
 
-    def __call__(self, nodeid: int, fh: int | None, writable: bool, /) -> int | OpenFile:  # noqa: FBT001
+    def __call__(
+        self,
+        nodeid: int,
+        fh: int | None,
+        writable: bool,  # noqa: FBT001  # called from Rust, by position
+        /,
+    ) -> int | OpenFile:
         """Give the file of an inode.
 
         Args:
@@ -118,7 +132,13 @@ class Resolver(Protocol):
 class Opener(Protocol):
     """Opens the files of a state that is restored: see `DaxMapper.restore_state`. Called with no lock held."""
 
-    def __call__(self, dev: int, ino: int, writable: bool, /) -> int | OpenFile:  # noqa: FBT001
+    def __call__(
+        self,
+        dev: int,
+        ino: int,
+        writable: bool,  # noqa: FBT001  # by position, as a resolver gets it
+        /,
+    ) -> int | OpenFile:
         """Give a file.
 
         Args:
@@ -148,7 +168,7 @@ class Mapper(Protocol):
         file_offset: int,
         window_offset: int,
         length: int,
-        writable: bool,  # noqa: FBT001
+        writable: bool,  # noqa: FBT001  # called from Rust, by position
         /,
         *,
         replace: bool,

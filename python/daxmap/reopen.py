@@ -54,7 +54,10 @@ def _number(path_fd: "FileDescriptorLike") -> int:
 os.register_at_fork(after_in_child=_kept.clear)  # a child's copy leads to its parent's descriptors
 
 
-def reopen(path_fd: "FileDescriptorLike", writable: bool) -> io.FileIO:  # noqa: FBT001
+def reopen(
+    path_fd: "FileDescriptorLike",
+    writable: bool,  # noqa: FBT001  # by position, as resolvers get it
+) -> io.FileIO:
     """Open the regular file that an O_PATH descriptor stands for, whatever its path leads to by now.
 
     Opened through /proc/self/fd (Linux, proc(5)), which leads to the inode itself: nobody who renames or replaces files

@@ -27,7 +27,7 @@ def test_mapper_has_all_that_the_share_has(share: Share) -> None:
 def test_other_options_are_passed_on() -> None:
     with (
         Path(__file__).open("rb") as file,
-        DaxMapper.for_share(LAYOUT.shares["home"], RecordingBackend(), max_mappings=1, prefault=True) as mapper,
+        DaxMapper.for_share(LAYOUT["home"], RecordingBackend(), max_mappings=1, prefault=True) as mapper,
     ):
         mapper.setup_mapping(file, 0, 0, mapper.page_size, writable=False)
         with pytest.raises(OSError, match="budget of 1"):
@@ -36,7 +36,7 @@ def test_other_options_are_passed_on() -> None:
 
 def test_errors_and_records_say_of_which_share_they_are(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "daxmap")
-    with DaxMapper.for_share(LAYOUT.shares["root"], RecordingBackend()) as mapper:
+    with DaxMapper.for_share(LAYOUT["root"], RecordingBackend()) as mapper:
         with pytest.raises(OSError, match=r"root: .*read-only") as caught:
             mapper.setup_mapping(0, 0, 0, mapper.page_size, writable=True)
         assert caught.value.errno == EROFS

@@ -57,7 +57,7 @@ def backend_of(vm_fd: int | None) -> HostWindowBackend | KvmBackend:
 
 
 layout = WindowLayout(0, 2 << 20, [("home", DAX_WINDOW_PER_SHARE)])
-share = layout.shares["home"]
+share = layout["home"]
 assert_type(layout["home"], Share)
 assert_type(ShareConfig("home", "128MiB").size, int)
 sizes = {"home": "128MiB"}

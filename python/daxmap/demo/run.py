@@ -31,7 +31,7 @@ def demo(kind: str | None = None, *, as_json: bool = False, device: str = DEVICE
         cannot be had, which standard error then explains.
     """
     start = time.monotonic()
-    share = WindowLayout(0, _RAM_SIZE, [("demo", DAX_WINDOW_PER_SHARE)]).shares["demo"]
+    share = WindowLayout(0, _RAM_SIZE, [("demo", DAX_WINDOW_PER_SHARE)])["demo"]
     progress = _keep_quiet if as_json else _say
     with ExitStack() as stack:
         directory = stack.enter_context(TemporaryDirectory(prefix="daxmap-demo-"))
