@@ -30,7 +30,7 @@ def load(address: int) -> bytes:
     """A program that loads the 32-bit word at guest physical `address` and reports it."""
     return b"".join(
         (
-            b"\xbe" + _imm32(address),  # mov esi, address
+            b"\xbe" + _imm32("address", address),  # mov esi, address
             b"\x8b\x06",  #               mov eax, [esi]
             _REPORT_AND_HALT,
         )
@@ -41,8 +41,8 @@ def store(address: int, value: int) -> bytes:
     """A program that stores the 32-bit `value` at guest physical `address`."""
     return b"".join(
         (
-            b"\xbf" + _imm32(address),  # mov edi, address
-            b"\xb8" + _imm32(value),  #   mov eax, value
+            b"\xbf" + _imm32("address", address),  # mov edi, address
+            b"\xb8" + _imm32("value", value),  #   mov eax, value
             b"\x89\x07",  #               mov [edi], eax
             b"\xf4",  #                   hlt
         )
@@ -59,9 +59,9 @@ def copy(source: int, target: int, length: int) -> bytes:
     """
     return b"".join(
         (
-            b"\xbe" + _imm32(source),  #         mov esi, source
-            b"\xbf" + _imm32(target),  #         mov edi, target
-            b"\xb9" + _imm32(_words(length)),  # mov ecx, words
+            b"\xbe" + _imm32("source", source),  #         mov esi, source
+            b"\xbf" + _imm32("target", target),  #         mov edi, target
+            b"\xb9" + _imm32("length", _words(length)),  # mov ecx, words
             # next:
             b"\x8b\x06",  #     mov eax, [esi]   the load
             b"\x89\x07",  #     mov [edi], eax   the store
@@ -84,8 +84,8 @@ def checksum(address: int, length: int) -> bytes:
     """
     return b"".join(
         (
-            b"\xbe" + _imm32(address),  #        mov esi, address
-            b"\xb9" + _imm32(_words(length)),  # mov ecx, words
+            b"\xbe" + _imm32("address", address),  #        mov esi, address
+            b"\xb9" + _imm32("length", _words(length)),  # mov ecx, words
             b"\x31\xc0",  #                      xor eax, eax
             # next:
             b"\x03\x06",  #     add eax, [esi]
@@ -131,11 +131,11 @@ def check_program(program: object, ram_size: int) -> None:
         raise ValueError(f"program: {len(program)} bytes from {ENTRY:#x} on don't fit into {ram_size} bytes of RAM")
 
 
-def _imm32(value: int) -> bytes:
+def _imm32(name: str, value: int) -> bytes:
     """`value` as a 32-bit immediate operand: four bytes, little endian."""
-    check_type("a guest's number", value, int)
+    check_type(name, value, int)
     if not 0 <= value < 1 << 32:
-        raise OverflowError(f"{value:#x} has more than the 32 bits of this guest: the window must lie below 4 GiB")
+        raise OverflowError(f"{name}: {value:#x} is not in the range 0 to 0xffffffff of this guest, which has 32 bits")
     return value.to_bytes(4, "little")
 
 

@@ -85,9 +85,20 @@ def test_program_of_a_length_that_is_not_words_is_refused(length: int) -> None:
         guest.checksum(0, length)
 
 
-def test_program_of_an_address_over_32_bits_is_refused() -> None:
-    with pytest.raises(OverflowError):
-        guest.load(1 << 32)
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: guest.load(1 << 32), "address: 0x100000000"),
+        (lambda: guest.store(-1, 0), "address: -0x1"),
+        (lambda: guest.store(0, 1 << 32), "value: 0x100000000"),
+        (lambda: guest.copy(1 << 32, 0, 4), "source: 0x100000000"),
+        (lambda: guest.copy(0, 1 << 32, 4), "target: 0x100000000"),
+        (lambda: guest.checksum(1 << 32, 4), "address: 0x100000000"),
+    ],
+)
+def test_number_over_32_bits_is_named_and_refused(make: Callable[[], bytes], named: str) -> None:
+    with pytest.raises(OverflowError, match=f"^{named} is not in the range 0 to 0xffffffff"):
+        make()
 
 
 def test_program_that_does_not_fit_into_ram_is_refused(vm: Machine) -> None:
