@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daxmap import DaxDispatcher, FileServer, sizes
-from daxmap.sizes import format_size, size_in_bytes
+from daxmap.sizes import format_size, rough_size, size_in_bytes
 from support.windows import host_window
 
 UNCHECKED: Callable[[str, Any], int] = size_in_bytes  # for calls that a type checker refuses
@@ -105,6 +105,29 @@ def test_size_that_was_written_can_be_read_again(size: int) -> None:
 )
 def test_size_is_written_exactly_in_the_largest_unit(size: int, text: str) -> None:
     assert format_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        ((2 << 20) - 1, "1.9 MiB"),
+        (1536 << 20, "1.5 GiB"),
+        (3 << 30, "3 GiB"),
+        ((1 << 40) - 1, "1023.9 GiB"),
+        (1 << 50, "1024 TiB"),
+        (2**64 - 1, "16777215.9 TiB"),
+    ],
+)
+def test_size_for_people_is_rounded_down(size: int, text: str) -> None:
+    assert rough_size(size) == text
+
+
+@given(st.integers(0, 1023), st.sampled_from([2**10, 2**20, 2**30, 2**40]))
+def test_size_that_is_whole_reads_the_same_exactly_and_roughly(number: int, unit: int) -> None:
+    assert rough_size(number * unit) == format_size(number * unit)
 
 
 @pytest.mark.parametrize("size", [4096, "4KiB"])

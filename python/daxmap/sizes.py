@@ -4,7 +4,7 @@ import re
 
 from daxmap.checks import check_int
 
-__all__ = ["format_size", "size_in_bytes"]
+__all__ = ["format_size", "rough_size", "size_in_bytes"]
 
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 # Twenty digits hold every 64-bit number; a longer string would reach int()'s own limit and its message.
@@ -53,4 +53,19 @@ def format_size(size: int) -> str:
     for unit, factor in reversed(_UNITS.items()):
         if size and size % factor == 0:
             return f"{size // factor} {unit}"
+    return f"{size} B"
+
+
+def rough_size(size: int) -> str:
+    """Writes a size for people, rounded down to a tenth of a unit: a page less than 2 MiB is not "2 MiB".
+
+    The unit is the largest of which there is one at least.
+
+    >>> rough_size(2 << 20), rough_size((2 << 20) - 4096), rough_size(1023), rough_size(0)
+    ('2 MiB', '1.9 MiB', '1023 B', '0 B')
+    """
+    for unit, factor in reversed(_UNITS.items()):
+        if size >= factor:
+            whole, tenth = divmod(size * 10 // factor, 10)
+            return f"{whole}{f'.{tenth}' if tenth else ''} {unit}"
     return f"{size} B"

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 
 from daxmap import DaxMapper, DaxStats, HostWindowBackend, WindowLayout
-from daxmap.picture import html, words
+from daxmap.picture import html
 from daxmap.picture.survey import CELL, Survey
+from daxmap.textwidth import neutral
 from picture.surveys import HOSTILE, MIB, PAGE, hostile, shown, survey, surveys
 from support.files import HostFile
 
@@ -52,7 +53,7 @@ def test_table_has_a_row_for_each_mapping_up_to_twenty(window: Survey) -> None:
 def test_names_are_text_and_nothing_else() -> None:
     root = parse(html.mapper_html(hostile()))
     names = ["".join(name.itertext()) for name in root.iter("bdi")]
-    assert names[:10] == [words.neutral(name) for name in HOSTILE[:10]]
+    assert names[:10] == [neutral(name) for name in HOSTILE[:10]]
     assert all(text.isprintable() for text in root.itertext())
 
 
@@ -89,7 +90,7 @@ def test_layout_shows_ram_and_each_window(shares: int) -> None:
 def test_tags_are_text_and_nothing_else() -> None:
     tags = ["<script>", "\x1b[1m\n", "&amp;\u202e", "'\"]]>"]
     root = parse(WindowLayout(0, 1 << 30, [(tag, CELL) for tag in tags])._repr_html_())
-    assert [row[0] for row in rows(root)] == [words.neutral(tag) for tag in tags]
+    assert [row[0] for row in rows(root)] == [neutral(tag) for tag in tags]
     assert all(text.isprintable() for text in root.itertext())
 
 

@@ -6,9 +6,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given, settings
 
-from daxmap.picture import words
 from daxmap.picture.survey import CELL, Survey
 from daxmap.picture.svg import drawing, to_svg
+from daxmap.textwidth import columns, neutral
 from picture.surveys import HOSTILE, MIB, PAGE, hostile, shown, survey, surveys
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -40,7 +40,7 @@ def test_image_is_xml_of_shapes_and_text_inside_its_frame(window: Survey) -> Non
         assert y + h <= height
     for text in root.iter(f"{SVG}text"):
         assert text.text
-        end = float(text.get("x", "")) + words.columns(text.text) * float(text.get("font-size", "")) * EM
+        end = float(text.get("x", "")) + columns(text.text) * float(text.get("font-size", "")) * EM
         assert end <= width, text.text
         assert float(text.get("y", "")) < height
 
@@ -59,7 +59,7 @@ def test_names_are_text_and_nothing_else() -> None:
     root = parse(hostile())
     lines = [text.text or "" for text in root.iter(f"{SVG}text")]
     for name in HOSTILE[:10]:
-        assert any(line.endswith(f"  {words.neutral(name)}") for line in lines), name
+        assert any(line.endswith(f"  {neutral(name)}") for line in lines), name
     assert all(line.isprintable() for line in root.itertext())
 
 

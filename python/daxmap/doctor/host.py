@@ -5,7 +5,8 @@ import platform
 import sysconfig
 
 from daxmap import __version__
-from daxmap.doctor.fact import Fact, in_units, ok, warn
+from daxmap.doctor.fact import Fact, ok, warn
+from daxmap.sizes import rough_size
 
 __all__ = ["page_size", "platform_fact"]
 
@@ -32,5 +33,5 @@ def platform_fact(system: str, machine: str) -> Fact:
 
 def page_size() -> Fact:
     """The host's page size."""
-    pages = in_units(mmap.PAGESIZE)
+    pages = rough_size(mmap.PAGESIZE)
     return ok("page size", f"{pages}: what is mapped starts and ends at multiples of it, in the file and in the window")

@@ -9,7 +9,8 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-from daxmap.doctor.fact import Fact, in_units, ok, told, warn
+from daxmap.doctor.fact import Fact, ok, told, warn
+from daxmap.sizes import rough_size
 
 __all__ = ["max_map_count", "overcommit", "resource_limits"]
 
@@ -40,7 +41,7 @@ def max_map_count(proc: str = "/proc") -> Fact:
         return _unreadable(name, error, f"daxmap takes it for {_DEFAULT_MAX_MAP_COUNT}")
     mappings = areas // 2 // _VMAS_A_MAPPING
     detail = (
-        f"{areas}: room for {mappings} mappings in the host windows of a process, or {in_units(mappings * _RANGE)} in"
+        f"{areas}: room for {mappings} mappings in the host windows of a process, or {rough_size(mappings * _RANGE)} in"
         " the ranges of 2 MiB that a Linux guest maps"
     )
     if areas < _DEFAULT_MAX_MAP_COUNT:
@@ -105,7 +106,7 @@ def _files(name: str, soft: int, hard: int) -> Fact:
 
 def _locked_memory(name: str, soft: int) -> Fact:
     """It has no warning: the usual limit is low, and does no harm to those who don't call mlockall."""
-    detail = f"{in_units(soft)}: under mlockall(MCL_FUTURE) a window can be no larger, unless CAP_IPC_LOCK is held"
+    detail = f"{rough_size(soft)}: under mlockall(MCL_FUTURE) a window can be no larger, unless CAP_IPC_LOCK is held"
     return ok(name, detail)
 
 
@@ -116,8 +117,8 @@ def _memory(name: str, soft: int, proc: str) -> Fact:
     except (OSError, ValueError, IndexError):
         left = ""
     else:
-        left = f", {in_units(max(soft - used, 0))} left"
-    return warn(name, f"{in_units(soft)}{left}: {broken}", f"`ulimit {option} unlimited`, before the VMM starts")
+        left = f", {rough_size(max(soft - used, 0))} left"
+    return warn(name, f"{rough_size(soft)}{left}: {broken}", f"`ulimit {option} unlimited`, before the VMM starts")
 
 
 def _number(proc: str, name: str) -> int:

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from daxmap.picture import shapes, words
 from daxmap.picture.shapes import MARGIN
+from daxmap.sizes import rough_size
+from daxmap.textwidth import neutral
 
 if TYPE_CHECKING:
     from daxmap.layout import WindowLayout
@@ -28,8 +30,8 @@ def drawing(layout: "WindowLayout") -> str:
     boxes: list[tuple[str, float, int | None, str]] = [("hole", _LEAST, None, "guest RAM, up to here")]
     for share in shares[:_DRAWN]:
         height = _LEAST + _MORE * share.size / largest
-        tag = words.shorten(words.neutral(share.tag), _TAG, "…")
-        label = f"{tag}: {words.size(share.size)}, {'read-only' if share.readonly else 'writable'}"
+        tag = words.shorten(neutral(share.tag), _TAG, "…")
+        label = f"{tag}: {rough_size(share.size)}, {'read-only' if share.readonly else 'writable'}"
         boxes.append((f"{'ro' if share.readonly else 'rw'}-absent hole", height, share.base, label))
     if len(shares) > _DRAWN:
         more = words.count(len(shares) - _DRAWN, "more window")

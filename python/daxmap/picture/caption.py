@@ -2,6 +2,8 @@
 
 from daxmap.picture import words
 from daxmap.picture.survey import Survey
+from daxmap.sizes import rough_size
+from daxmap.textwidth import neutral
 
 __all__ = ["place", "summary", "title"]
 
@@ -10,13 +12,13 @@ def title(survey: Survey, limit: int, encoding: str = "utf-8") -> str:
     """Which window it is, neutral and in at most `limit` columns, at least 20."""
     if not survey.name:
         return "DAX window"
-    name = words.shorten(words.neutral(survey.name, encoding), limit - len('DAX window ""'), words.ellipsis(encoding))
+    name = words.shorten(neutral(survey.name, encoding), limit - len('DAX window ""'), words.ellipsis(encoding))
     return f'DAX window "{name}"'
 
 
 def place(survey: Survey) -> str:
     """How large it is and where, and whether a guest can write through it, or use it at all."""
-    where = f"{words.size(survey.size)} at {words.address_range(survey.base, survey.size)}"
+    where = f"{rough_size(survey.size)} at {words.address_range(survey.base, survey.size)}"
     return where + ", read-only" * survey.readonly + ", closed" * survey.closed
 
 
@@ -27,9 +29,9 @@ def summary(survey: Survey) -> str:
     tally = survey.tally()
     mappings = words.count(len(survey.shown), "mapping")
     files = words.count(len({one.file for one in survey.shown}), "file")
-    text = f"{mappings} of {files}: {words.size(tally.mapped)} mapped"
+    text = f"{mappings} of {files}: {rough_size(tally.mapped)} mapped"
     if not tally.unknown:
-        text += f", {words.size(tally.resident)} resident"
+        text += f", {rough_size(tally.resident)} resident"
     if tally.past_end:
-        text += f", {words.size(tally.past_end)} past the end of a file"
+        text += f", {rough_size(tally.past_end)} past the end of a file"
     return text

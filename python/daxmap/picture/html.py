@@ -8,6 +8,8 @@ from daxmap.picture import address_map, svg, words
 from daxmap.picture.listing import facts, listing
 from daxmap.picture.style import style
 from daxmap.picture.survey import Survey
+from daxmap.sizes import rough_size
+from daxmap.textwidth import neutral
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,14 +48,14 @@ def layout_html(layout: "WindowLayout") -> str:
         + _cells(
             (
                 words.address_range(share.base, share.size),
-                words.size(share.size),
+                rough_size(share.size),
                 "read-only" if share.readonly else "writable",
             )
         )
         for share in layout.shares.values()
     ]
     table = _table(("share", "guest address", "size", "access"), rows)
-    cost = f"<p>The windows cost a Linux guest {words.size(layout.guest_ram_cost)} of its RAM.</p>"
+    cost = f"<p>The windows cost a Linux guest {rough_size(layout.guest_ram_cost)} of its RAM.</p>"
     return _page(address_map.drawing(layout), table, cost)
 
 
@@ -61,7 +63,7 @@ def stats_html(stats: "DaxStats") -> str:
     """A table of a mapper's counters, and one of its errors, if there were any."""
     counters = [(name, value) for name, value in stats.as_dict().items() if isinstance(value, int)]
     rows = [
-        f'<td>{name}</td><td class="number">{value:,}</td>{_cells([words.size(value) * name.endswith("_bytes")])}'
+        f'<td>{name}</td><td class="number">{value:,}</td>{_cells([rough_size(value) * name.endswith("_bytes")])}'
         for name, value in counters
     ]
     errors = [
@@ -89,4 +91,4 @@ def _cells(texts: "Iterable[str]") -> str:
 
 def _name(name: str) -> str:
     """A name that others have chosen. In whichever direction it is written, the text around it stays in place."""
-    return f"<bdi>{escape(words.shorten(words.neutral(name), _NAME, '…'))}</bdi>"
+    return f"<bdi>{escape(words.shorten(neutral(name), _NAME, '…'))}</bdi>"

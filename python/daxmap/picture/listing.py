@@ -7,6 +7,7 @@ from itertools import compress
 from daxmap.picture import words
 from daxmap.picture.grid import Cell, Grid
 from daxmap.picture.survey import CELL, Shown, Survey
+from daxmap.sizes import rough_size
 
 __all__ = ["File", "Listing", "facts", "listing"]
 
@@ -110,8 +111,8 @@ def _facts(survey: Survey, shown: Shown) -> tuple[str, ...]:
         words.address_range(survey.base + shown.window_offset, shown.length),
         words.address_range(shown.file_offset, shown.length),
         "writable" if shown.writable else "read-only",
-        "" if tally.unknown else words.size(tally.resident),
-        words.size(tally.past_end) if tally.past_end else "",
+        "" if tally.unknown else rough_size(tally.resident),
+        rough_size(tally.past_end) if tally.past_end else "",
     )
 
 

@@ -1,11 +1,10 @@
 """What the cells of a window look like as text: two characters each."""
 
 from dataclasses import astuple, dataclass
-from itertools import groupby
 from typing import Self
 
-from daxmap.picture import words
 from daxmap.picture.grid import Cell, Grid, Row
+from daxmap.textwidth import can_encode
 
 __all__ = ["WIDTH", "Signs"]
 
@@ -38,7 +37,7 @@ class Signs:
     def of(cls, encoding: str) -> Self:
         """Shades, or what is nearest to them in ASCII where the encoding lacks one."""
         shades, ascii_only = cls("█", "▓", "▒", "░", "=", "·", "!"), cls("#", "%", "+", "-", "=", ".", "!")
-        return shades if words.can_encode("".join(astuple(shades)), encoding) else ascii_only
+        return shades if can_encode("".join(astuple(shades)), encoding) else ascii_only
 
     def cell(self, cell: Cell) -> str:
         """How much of a cell is resident, and whether all of it is mapped, to a file that is long enough."""
@@ -50,12 +49,9 @@ class Signs:
             return level + self.past_end
         return level + (self.hole if tally.mapped < cell.length else level)
 
-    def row(self, row: Row, *, colour: bool) -> str:
-        """All cells of a row, perhaps in colours."""
-        if not colour:
-            return "".join(map(self.cell, row.cells))
-        runs = groupby(row.cells, _style)
-        return "".join(f"\x1b[{style}m{''.join(map(self.cell, cells))}\x1b[0m" for style, cells in runs)
+    def row(self, row: Row) -> str:
+        """All cells of a row."""
+        return "".join(map(self.cell, row.cells))
 
     def key(self, picture: Grid) -> str:
         """What those signs mean that a picture has; one of each kind."""
@@ -84,15 +80,3 @@ class Signs:
         if tally.resident == 0:
             return self.absent
         return self.more if tally.resident >= tally.absent else self.less
-
-
-def _style(cell: Cell) -> str:
-    """Parameters of SGR: holes faint, read-only cyan, writable yellow, both magenta, and red past the end."""
-    tally = cell.tally
-    if not tally.mapped:
-        return "2"
-    if tally.past_end == tally.mapped:
-        return "31"
-    if cell.readonly.mapped and cell.writable.mapped:
-        return "35"
-    return "33" if cell.writable.mapped else "36"

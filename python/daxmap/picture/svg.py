@@ -6,6 +6,8 @@ from daxmap.picture.listing import Listing, listing
 from daxmap.picture.shapes import MARGIN
 from daxmap.picture.survey import Survey
 from daxmap.picture.table import table
+from daxmap.sizes import rough_size
+from daxmap.textwidth import neutral
 
 __all__ = ["drawing", "to_svg"]
 
@@ -63,7 +65,7 @@ def _picture(survey: Survey, listed: Listing) -> tuple[list[str], float]:
     picture = grid(survey, _CELLS_PER_ROW)
     y = float(MARGIN + _LARGE)
     elements = [shapes.text(MARGIN, y, _title(survey), size=_LARGE)]
-    size = f"one cell = {words.size(picture.cell)}, filled from below in proportion to its bytes"
+    size = f"one cell = {rough_size(picture.cell)}, filled from below in proportion to its bytes"
     for line in filter(None, (caption.place(survey), caption.summary(survey), size, listed.key(picture))):
         y += _LINE
         elements.append(shapes.text(MARGIN, y, line, kind="dim"))
@@ -134,7 +136,7 @@ def _parts(cell: Cell) -> list[tuple[str, int]]:
 
 def _tooltip(cell: Cell) -> str:
     where = words.address_range(cell.address, cell.length)
-    what = ", ".join(f"{words.size(size)} {_MEANINGS[kind]}" for kind, size in _parts(cell))
+    what = ", ".join(f"{rough_size(size)} {_MEANINGS[kind]}" for kind, size in _parts(cell))
     first, *others = {words.file_label(one.path, *one.file) for one in cell.shown}
-    whose = words.count(1 + len(others), "file") if others else words.shorten(words.neutral(first), _LABEL, "…")
+    whose = words.count(1 + len(others), "file") if others else words.shorten(neutral(first), _LABEL, "…")
     return f"{where}: {what}; {words.count(len(cell.shown), 'mapping')} of {whose}"

@@ -3,6 +3,7 @@
 from daxmap.picture import words
 from daxmap.picture.listing import File, Listing, facts
 from daxmap.picture.survey import Survey
+from daxmap.textwidth import neutral
 
 __all__ = ["table"]
 
@@ -47,5 +48,5 @@ def _title(file: File, width: int, encoding: str) -> str:
     start = f"{file.letter}  "
     if len(file.shown) < file.total:
         start += f"{len(file.shown)} of {words.count(file.total, 'mapping')} of "
-    label = words.neutral(file.label, encoding)
+    label = neutral(file.label, encoding)
     return start + words.shorten(label, width - len(start), words.ellipsis(encoding))

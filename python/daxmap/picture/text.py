@@ -1,7 +1,6 @@
 """A window as text, for a terminal or a log."""
 
 import shutil
-import sys
 
 from daxmap.picture import caption, words
 from daxmap.picture.grid import Gap, grid
@@ -9,6 +8,8 @@ from daxmap.picture.listing import listing
 from daxmap.picture.signs import WIDTH, Signs
 from daxmap.picture.survey import Survey
 from daxmap.picture.table import table
+from daxmap.sizes import rough_size
+from daxmap.textwidth import columns, output_encoding
 
 __all__ = ["render"]
 
@@ -17,8 +18,8 @@ _MIN_WIDTH, _MAX_WIDTH = 60, 100
 _CELLS_PER_ROW = 32
 
 
-def render(survey: Survey, *, width: int | None = None, colour: bool = False, encoding: str | None = None) -> str:
-    """Draws a window as lines of text.
+def render(survey: Survey, *, width: int | None = None) -> str:
+    """Draws a window as lines of text. What the encoding of `sys.stdout` lacks is drawn in ASCII.
 
     >>> from daxmap.picture.survey import Shown
     >>> mib = 1 << 20
@@ -47,15 +48,9 @@ def render(survey: Survey, *, width: int | None = None, colour: bool = False, en
         survey: The window.
         width: The most columns that a line may take, from 60 to 100; any other is taken for the nearest of them. None:
             as many as the terminal has.
-        colour: Colour the cells with escape sequences (ECMA-48, SGR), for a terminal.
-        encoding: What the text will be written in, one of Python's names: what it lacks is drawn in ASCII. None: that
-            of `sys.stdout`.
-
-    Raises:
-        LookupError: Python does not know the encoding.
     """
     width = min(max(shutil.get_terminal_size().columns if width is None else width, _MIN_WIDTH), _MAX_WIDTH)
-    encoding = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
+    encoding = output_encoding()
     signs = Signs.of(encoding)
     margin = len(f"{survey.base + survey.size - 1:#x}  ")
     room = (width - margin) // WIDTH
@@ -64,14 +59,14 @@ def render(survey: Survey, *, width: int | None = None, colour: bool = False, en
     marks = listed.marks(picture)
 
     lines = _caption(survey, width, encoding)
-    lines += words.wrap(f"one cell = {words.size(picture.cell)}: {signs.key(picture)}", width)
+    lines += words.wrap(f"one cell = {rough_size(picture.cell)}: {signs.key(picture)}", width)
     lines += words.wrap(listed.key(picture), width)
     lines.append("")
     for row in picture.rows:
         if isinstance(row, Gap):
             lines.append(f"{'':{margin}}{words.ellipsis(encoding)} {words.count(row.holes, 'cell')} of holes")
             continue
-        lines.append(f"{row.address:#x}".ljust(margin) + signs.row(row, colour=colour))
+        lines.append(f"{row.address:#x}".ljust(margin) + signs.row(row))
         below = "".join(marks.get(cell.address, "").ljust(WIDTH) for cell in row.cells)
         if not below.isspace():
             lines.append((" " * margin + below).rstrip())
@@ -83,5 +78,5 @@ def render(survey: Survey, *, width: int | None = None, colour: bool = False, en
 def _caption(survey: Survey, width: int, encoding: str) -> list[str]:
     title, place = caption.title(survey, width - 1, encoding), caption.place(survey)
     line = f"{title}: {place}"
-    lines = [line] if words.columns(line) <= width else [f"{title}:", *words.wrap(place, width)]
+    lines = [line] if columns(line) <= width else [f"{title}:", *words.wrap(place, width)]
     return lines + words.wrap(caption.summary(survey), width)
