@@ -11,13 +11,14 @@ import pytest
 
 from daxmap.cli import main
 from daxmap.doctor.examine import examine
-from daxmap.doctor.fact import fail, in_units, ok, told, warn
+from daxmap.doctor.fact import Fact, fail, ok, told, warn
 from daxmap.doctor.host import platform_fact
 from daxmap.doctor.report import as_text
 from support.programs import TIMEOUT
 
 COMMAND = [sys.executable, "-m", "daxmap", "doctor"]
 ESCAPE = "\x1b["
+GOOD, BAD = ok("good", "works"), fail("bad", "broken", "mend it")
 LONG = "of a fact that takes more than one line of any terminal to be told, since it goes on and on and on and on"
 
 
@@ -57,9 +58,25 @@ def test_kernel_without_dax_fails(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "fail  CONFIG_FUSE_DAX" in done.stdout
     assert "ok    CONFIG_FUSE_FS" in done.stdout
-    assert "daxmap can't do its work" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "daxmap can do its work here; the guest's kernel can't do DAX: see what failed. " in said
     report = json.loads(run("--kernel-config", str(config), "--json").stdout)
     assert report["ok"] is False
+
+
+@pytest.mark.parametrize(
+    ("host", "kernel", "verdict"),
+    [
+        ([GOOD], [], "daxmap can do its work here. 1 ok,"),
+        ([BAD], [], "daxmap can't do its work here: see what failed. 0 ok,"),
+        ([GOOD], [GOOD], "daxmap can do its work here; the guest's kernel can do DAX. 2 ok,"),
+        ([GOOD], [BAD], "daxmap can do its work here; the guest's kernel can't do DAX: see what failed. 1 ok,"),
+        ([BAD], [GOOD], "daxmap can't do its work here; the guest's kernel can do DAX: see what failed. 1 ok,"),
+        ([BAD], [BAD], "daxmap can't do its work here; the guest's kernel can't do DAX: see what failed. 0 ok,"),
+    ],
+)
+def test_verdict_tells_host_and_kernel_apart(host: list[Fact], kernel: list[Fact], verdict: str) -> None:
+    assert verdict in " ".join(as_text(host, kernel, width=100, colour=False).split())
 
 
 def test_mapping_that_cannot_be_made_fails() -> None:
@@ -76,7 +93,7 @@ def test_file_that_is_no_kernel_config_is_a_usage_error(tmp_path: Path, capsys: 
         assert main(["doctor", "--kernel-config", str(tmp_path / name)]) == 2
         out, err = capsys.readouterr()
         assert out == ""
-        assert err.startswith("daxmap doctor: ")
+        assert err.startswith("daxmap doctor: --kernel-config: ")
         assert said in err
         assert str(tmp_path / name) in err
         assert err.count("\n") == 1
@@ -141,11 +158,6 @@ def test_errors_are_told_by_name() -> None:
     assert told(OSError(13, "Permission denied")) == "Permission denied (EACCES)"
     assert told(OSError(12345, "odd")) == "odd (12345)"
     assert told(OSError("no errno")) == "no errno"
-
-
-def test_sizes_are_rounded_down() -> None:
-    sizes = (1023, 1024, (2 << 20) - 1, 3 << 30, 1 << 41)
-    assert [in_units(size) for size in sizes] == ["1023 bytes", "1 KiB", "1 MiB", "3 GiB", "2 TiB"]
 
 
 def test_help_says_what_the_exit_codes_mean(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,14 +36,16 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from daxmap.doctor.kernel_config import KernelConfigError
+    from daxmap.doctor.kernel_config import KernelConfigError, read
     from daxmap.doctor.run import doctor
 
-    config: Path | None = arguments.kernel_config
+    path: Path | None = arguments.kernel_config
     try:
-        return doctor(config, as_json=arguments.json)
+        config = None if path is None else read(path)
     except OSError as error:
-        complain(f"daxmap doctor: {error.filename or config}: {error.strerror}: name the config of a kernel")
+        complain(f"daxmap doctor: --kernel-config: {path}: {error.strerror}: name the config of a kernel")
+        return 2
     except KernelConfigError as error:
-        complain(f"daxmap doctor: {config}: {error}")
-    return 2
+        complain(f"daxmap doctor: --kernel-config: {path}: {error}")
+        return 2
+    return doctor(config, as_json=arguments.json)

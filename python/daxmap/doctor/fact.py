@@ -4,7 +4,7 @@ import errno
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Fact", "fail", "in_units", "ok", "told", "warn"]
+__all__ = ["Fact", "fail", "ok", "told", "warn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,8 @@ class Fact:
 
     Attributes:
         name: What it is about. Scripts find it by this.
-        state: "ok"; "warn" where something is less than it could be; "fail" where daxmap can't do its work.
+        state: "ok"; "warn" where something is less than it could be; "fail" where daxmap can't do its work, or
+            the guest's kernel can't do DAX.
         detail: What was found.
         remedy: What to do about it. None where nothing has to be done.
     """
@@ -35,7 +36,7 @@ def warn(name: str, detail: str, remedy: str) -> Fact:
 
 
 def fail(name: str, detail: str, remedy: str) -> Fact:
-    """Daxmap can't do its work."""
+    """Daxmap can't do its work, or the guest's kernel can't do DAX."""
     return Fact(name, "fail", detail, remedy)
 
 
@@ -44,11 +45,3 @@ def told(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     name = f" ({errno.errorcode.get(error.errno, error.errno)})" if error.errno else ""
     return f"{where}{error.strerror or error}{name}"
-
-
-def in_units(size: int) -> str:
-    """A size in bytes, in the largest unit of which there is one, rounded down."""
-    for unit, shift in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if size >> shift:
-            return f"{size >> shift} {unit}"
-    return f"{size} bytes"

@@ -26,18 +26,20 @@ def as_json(facts: Sequence[Fact]) -> str:
     return json.dumps({"ok": succeeded(facts), "facts": told}, indent=2)
 
 
-def as_text(facts: Sequence[Fact], *, width: int, colour: bool) -> str:
+def as_text(host: Sequence[Fact], kernel: Sequence[Fact] = (), *, width: int, colour: bool) -> str:
     """A line a fact, and one for what to do about it; then how it is in all.
 
     Args:
-        facts: what was found.
+        host: what was found of this host.
+        kernel: what was found of a guest's kernel; empty if none was asked about.
         width: columns of the terminal. Lines have 100 at most.
         colour: whether states are coloured, by escape sequences.
     """
     width = max(_NARROWEST, min(width, _WIDEST))
+    facts = [*host, *kernel]
     names = max(len(fact.name) for fact in facts) + 2
     lines = [line for fact in facts for line in _lines(fact, names, width, colour=colour)]
-    return "\n".join([*lines, "", *_filled(_summary(facts), width)])
+    return "\n".join([*lines, "", *_filled(_summary(host, kernel), width)])
 
 
 def _lines(fact: Fact, names: int, width: int, *, colour: bool) -> list[str]:
@@ -68,7 +70,11 @@ def _filled(text: str, width: int, first: str = "", rest: str | None = None) -> 
     )
 
 
-def _summary(facts: Sequence[Fact]) -> str:
+def _summary(host: Sequence[Fact], kernel: Sequence[Fact]) -> str:
+    verdicts = ["daxmap can do its work here" if succeeded(host) else "daxmap can't do its work here"]
+    if kernel:
+        verdicts.append("the guest's kernel can do DAX" if succeeded(kernel) else "the guest's kernel can't do DAX")
+    facts = [*host, *kernel]
+    failed = "" if succeeded(facts) else ": see what failed"
     counts: Counter[str] = Counter(fact.state for fact in facts)
-    verdict = "daxmap can do its work here" if succeeded(facts) else "daxmap can't do its work: see what failed"
-    return f"{verdict}. {', '.join(f'{counts[state]} {state}' for state in _COLOURS)}."
+    return f"{'; '.join(verdicts)}{failed}. {', '.join(f'{counts[state]} {state}' for state in _COLOURS)}."

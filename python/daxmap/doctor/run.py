@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from pathlib import Path
+from collections.abc import Mapping
 
 from daxmap.doctor import kernel_config
 from daxmap.doctor.examine import examine
@@ -13,25 +13,21 @@ from daxmap.doctor.report import as_text, succeeded
 __all__ = ["doctor"]
 
 
-def doctor(config: Path | None = None, *, as_json: bool = False) -> int:
+def doctor(config: Mapping[str, str] | None = None, *, as_json: bool = False) -> int:
     """Examine this host, and print what was found to standard output.
 
     Args:
-        config: the config of a guest's kernel, to be judged, too.
+        config: the options of a guest's kernel, to be judged, too: see `kernel_config.read`.
         as_json: print one JSON object, instead of text.
 
     Returns:
         The exit code: 0 if nothing failed, else 1.
-
-    Raises:
-        KernelConfigError: `config` is no kernel config.
     """
-    options = None if config is None else kernel_config.read(config)
-    facts = [*examine(), *(() if options is None else kernel_config.facts(options))]
+    host, kernel = list(examine()), [] if config is None else list(kernel_config.facts(config))
     if as_json:
-        sys.stdout.write(f"{in_json(facts)}\n")
+        sys.stdout.write(f"{in_json([*host, *kernel])}\n")
     else:
         width = shutil.get_terminal_size((100, 24)).columns
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        sys.stdout.write(f"{as_text(facts, width=width, colour=colour)}\n")
-    return 0 if succeeded(facts) else 1
+        sys.stdout.write(f"{as_text(host, kernel, width=width, colour=colour)}\n")
+    return 0 if succeeded([*host, *kernel]) else 1
