@@ -119,18 +119,28 @@ def test_size_that_is_no_window_is_refused_by_key(size: str, reason: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "path"),
+    ("text", "said"),
     [
-        ("share = []", "share"),
-        ('[[shares]]\ntag = "root"\n[extra]', "extra"),
-        ('[[shares]]\ntag = "root"\n[[shares]]\ntag = "home"\nread_only = true', "shares[1].read_only"),
-        ('[[shares]]\ntag = "root"\nsize = "2MiB"\nbase = 0', "shares[0].base"),
+        ("share = []", "share: unknown key; did you mean shares?"),
+        (
+            '[[shares]]\ntag = "root"\n[extra]',
+            "extra: unknown key; the known ones are shares, max_mappings, prefault, dax",
+        ),
+        (
+            '[[shares]]\ntag = "root"\n[[shares]]\ntag = "home"\nread_only = true',
+            "shares[1].read_only: unknown key; did you mean readonly?",
+        ),
+        (
+            '[[shares]]\ntag = "root"\nsize = "2MiB"\nbase = 0',
+            "shares[0].base: unknown key; the known ones are tag, size, readonly",
+        ),
+        ('[daxmap]\n[[daxmap.shares]]\ntag = "root"', 'daxmap: unknown key; give document["daxmap"]'),
     ],
 )
-def test_unknown_key_is_refused_by_its_path(text: str, path: str) -> None:
-    with pytest.raises(ValueError, match=r"unknown key; the known ones are .*") as caught:
+def test_unknown_key_is_refused_by_its_path(text: str, said: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
         from_toml(text)
-    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value) == said
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ This module knows no addresses; `daxmap.layout` places the shares that are named
 starts with the path of the key at fault, such as `shares[1].size`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, Self
@@ -26,7 +26,7 @@ DAX_POLICIES = ("always", "inode", "never")
 _MAX_TAG_BYTES = 36
 
 
-def _check_tag(tag: str) -> None:
+def check_tag(tag: str) -> None:
     """Holds a tag to what `virtio_fs_config.tag` can carry: VIRTIO 1.2, section 5.11.4."""
     check_type("tag", tag, str)
     try:
@@ -65,8 +65,13 @@ class ShareConfig:
     readonly: bool = False
 
     # Written by hand since it takes more than the attribute holds: a size may come as a string.
-    def __init__(self, tag: str, size: int | str = DAX_WINDOW_PER_SHARE, readonly: bool = False) -> None:  # noqa: FBT001, FBT002
-        _check_tag(tag)
+    def __init__(
+        self,
+        tag: str,
+        size: int | str = DAX_WINDOW_PER_SHARE,
+        readonly: bool = False,  # noqa: FBT001, FBT002  # the order is that of the tuples of WindowLayout
+    ) -> None:
+        check_tag(tag)
         name = f"size (share {tag!r})"
         size = size_in_bytes(name, size)
         if size < WINDOW_ALIGNMENT:
@@ -190,9 +195,18 @@ def _known_keys(table: Mapping[str, object], config: type[DaxConfig | ShareConfi
     known = {field.name: field for field in fields(config)}
     for key in table:
         if key not in known:
-            inner = f'; give document["{key}"]' if isinstance(table[key], Mapping) else ""
-            raise ValueError(f"{key}: unknown key; the known ones are {', '.join(known)}{inner}")
+            raise ValueError(f"{key}: unknown key; {_meant(key, known)}")
     for name, known_field in known.items():
         if known_field.default is MISSING and name not in table:
             raise ValueError(f"{name}: missing")
     return dict(table)
+
+
+def _meant(key: str, known: Iterable[str]) -> str:
+    """What to do about a key that there is not."""
+    import difflib  # noqa: PLC0415  # only for an error
+
+    if key == "daxmap":
+        return 'give document["daxmap"]'
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"the known ones are {', '.join(known)}"

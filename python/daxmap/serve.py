@@ -14,17 +14,14 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from daxmap._core import _Device
-from daxmap.sizes import size_in_bytes
 from daxmap.status import DaxStatus, status_of_session
 
-__all__ = ["Share", "fail", "serve", "window_size"]
+__all__ = ["Share", "serve"]
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _SIGNALS = (*_STOPS, signal.SIGUSR1)
 # Open from before the process may open no such thing any more.
 _NOWHERE = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-# What a guest can use: a Linux guest maps 2 MiB at a time, and spends 1/64 of the window's size on it in RAM.
-_LEAST_WINDOW, _LARGEST_WINDOW = 2 << 20, 1 << 40
 # How long a front end may keep the service from ending: it may be that it does not answer.
 _PATIENCE = 5.0
 
@@ -58,18 +55,6 @@ class Share:
     confined: bool = True
 
 
-def window_size(text: str) -> int:
-    """A window's size in bytes, as an argument gives it.
-
-    Raises:
-        ValueError: It is no size, or none that a window can have.
-    """
-    size = size_in_bytes("--window", text)
-    if not _LEAST_WINDOW <= size <= _LARGEST_WINDOW or size & (size - 1):
-        raise ValueError(f"--window: {text} is no power of two from 2MiB to 1TiB")
-    return size
-
-
 def serve(share: Share, *, once: bool, as_json: bool) -> int:
     """Serve a directory until a signal ends it, or with `once` until the first front end has left.
 
@@ -99,8 +84,8 @@ def serve(share: Share, *, once: bool, as_json: bool) -> int:
             )
         except (OSError, ValueError) as error:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            return fail(error)
-        logging.basicConfig(format="daxmap: %(message)s", stream=sys.stderr)
+            return _fail(error)
+        logging.basicConfig(format="daxmap serve: %(message)s", stream=sys.stderr)
         try:
             return _run(device, share, signals, once=once, as_json=as_json)
         finally:
@@ -114,7 +99,7 @@ def _run(device: _Device, share: Share, signals: int, *, once: bool, as_json: bo
     try:
         device.start(once)
     except OSError as error:
-        return fail(error)
+        return _fail(error)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     _print(_ready(share, as_json=as_json), sys.stdout)
@@ -206,7 +191,7 @@ def _ready(share: Share, *, as_json: bool) -> str:
     )
 
 
-def fail(error: OSError | ValueError) -> int:
+def _fail(error: OSError | ValueError) -> int:
     """Say in a line why nothing can be served, and give the exit code for that."""
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
@@ -217,7 +202,7 @@ def fail(error: OSError | ValueError) -> int:
 
 
 def _say(line: str) -> None:
-    _print(f"daxmap: {line}", sys.stderr)
+    _print(f"daxmap serve: {line}", sys.stderr)
 
 
 def _print(text: str, stream: TextIO) -> None:

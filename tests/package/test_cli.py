@@ -29,6 +29,7 @@ PRINTING = [
     ["config"],
     ["config", "check", "shares.toml"],
     ["demo", "--guest", "none", "--json"],
+    ["doctor"],
     ["completion", "bash"],
 ]
 
@@ -167,7 +168,16 @@ def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["config", "chek"], "daxmap config: unknown command chek; did you mean check?"),
         (["mount"], "daxmap: unknown command mount; daxmap --help lists the commands"),
         (["serve", "share"], "daxmap serve: the following arguments are required: --socket"),
-        (["layout", "--ram", "1GiB", "--slot", "one"], "daxmap layout: --slot: invalid int value: 'one'"),
+        (["layout", "--ram", "1GiB", "--slot", "one"], "daxmap layout: --slot: 'one' is no whole number"),
+        (["serve", "share", "--socket", "s", "--readonly=true"], "daxmap serve: --readonly takes no value"),
+        (
+            ["doctor", "extra"],
+            "daxmap doctor: unexpected argument 'extra'; daxmap doctor --help lists the arguments",
+        ),
+        (
+            ["config", "check", "a.toml", "b.toml"],
+            "daxmap config check: unexpected argument 'b.toml'; daxmap config check --help lists the arguments",
+        ),
     ],
 )
 def test_bad_command_line_is_refused_in_one_line(
@@ -178,12 +188,12 @@ def test_bad_command_line_is_refused_in_one_line(
 
 @pytest.mark.parametrize("value", ["-1", "-0.5", "-x y"])
 def test_value_with_a_dash_is_no_option(value: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert refusal(["layout", "--ram", value], capsys).startswith(f"daxmap layout: --ram: size: {value!r} is not")
+    assert refusal(["layout", "--ram", value], capsys).startswith(f"daxmap layout: --ram: {value!r} is not")
 
 
 def test_what_comes_after_two_dashes_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "check", "--", "--help.toml"]) == 2
-    assert capsys.readouterr().err == "--help.toml: No such file or directory\n"
+    assert capsys.readouterr().err == "daxmap config check: --help.toml: No such file or directory\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["config"]])

@@ -45,6 +45,9 @@ def test_right_file_is_summed_up(text: str, said: str, folder: Path, capsys: pyt
         (ROOT + '[[shares]]\nsize = "1GiB"\n', "shares[1].tag: missing"),
         (ROOT + '[[shares]]\ntag = "h"\nsize = "1GB"\n', "shares[1].size (share 'h'): '1GB' is not a whole number"),
         ('[daxmap]\nshares = [{ tag = "root", access = "ro" }]\n', "daxmap.shares[0].access: unknown key"),
+        ('[daxmp]\nshares = [{ tag = "root" }]\n', "vm.toml: daxmp: unknown table; did you mean daxmap?"),
+        ("[vm]\nram = 4\n", "vm.toml: vm: unknown key; the known ones are shares, max_mappings, prefault, dax"),
+        ('[[share]]\ntag = "root"\n', "vm.toml: share: unknown key; did you mean shares?"),
         ("daxmap = 5\n", "daxmap: 5 is not a table"),
         ("", "shares: missing"),
         (ROOT + '[[shares]]\ntag = "huge"\nsize = "17592186044414MiB"\n', "past the end of the 64-bit address space"),
@@ -60,11 +63,11 @@ def test_wrong_file_is_a_line_that_says_where(
     assert main(["config", "check", "vm.toml"]) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert err.startswith("vm.toml: ")
+    assert err.startswith("daxmap config check: vm.toml: ")
     assert said in err
 
 
 @pytest.mark.parametrize(("name", "said"), [("none.toml", "No such file or directory"), (".", "Is a directory")])
 def test_file_that_cannot_be_read_is_told_apart(name: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "check", name]) == 2
-    assert capsys.readouterr() == ("", f"{name}: {said}\n")
+    assert capsys.readouterr() == ("", f"daxmap config check: {name}: {said}\n")

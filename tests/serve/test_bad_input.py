@@ -45,7 +45,7 @@ def refusal(folder: Path, *arguments: str, nobody: bool = False, files: int | No
     assert done.returncode == 2, done
     assert done.stdout == ""
     assert sorted(folder.rglob("*")) == before
-    match = re.fullmatch(r"daxmap: (.+)\n", done.stderr)
+    match = re.fullmatch(r"daxmap serve: (.+)\n", done.stderr)
     assert match, done.stderr
     return match[1]
 
@@ -62,16 +62,18 @@ def refusal(folder: Path, *arguments: str, nobody: bool = False, files: int | No
         (["share", "--socket", "s", "--window", "3MiB"], "--window: 3MiB is no power of two from 2MiB to 1TiB"),
         (["share", "--socket", "s", "--window", "1MiB"], "--window: 1MiB is no power of two from 2MiB to 1TiB"),
         (["share", "--socket", "s", "--window", "many"], "--window: 'many' is not a whole number with a binary unit"),
-        (["share", "--socket", "s", "--tag", ""], '--tag: "" has not 1 to 36 bytes'),
-        (["share", "--socket", "s", "--tag", "é" * 19], "has not 1 to 36 bytes"),
+        (["share", "--socket", "s", "--tag", ""], "--tag: an empty tag; no guest could mount it"),
+        (["share", "--socket", "s", "--tag", "é" * 19], f"--tag: '{'é' * 19}' takes 38 bytes of UTF-8"),
+        (["share", "--socket", "/"], "--socket: '/' names no file"),
         (["share", "--socket", "s", "--threads", "0"], "--threads: 0 is not in the range 1 to 63"),
         (["share", "--socket", "s", "--threads", "64"], "--threads: 64 is not in the range 1 to 63"),
+        (["share", "--socket", "s", "--threads", "many"], "--threads: 'many' is no whole number"),
     ],
 )
 def test_bad_argument_is_named(tmp_path: Path, share: Path, arguments: list[str], said: str) -> None:
     assert share.is_dir()
     (tmp_path / "file").touch()
-    assert said in refusal(tmp_path, *arguments)
+    assert refusal(tmp_path, *arguments).startswith(said)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")

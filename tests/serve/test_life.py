@@ -109,7 +109,7 @@ def test_front_end_that_talks_nonsense_is_let_go_of(serve: Serve) -> None:
     serving.signal(signal.SIGTERM)
     code, _, errors = serving.end()
     assert code == 0
-    assert errors.startswith("daxmap: the front end is let go of: ")
+    assert errors.startswith("daxmap serve: the front end is let go of: ")
     assert errors.count("\n") == 1
 
 

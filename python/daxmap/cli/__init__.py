@@ -6,6 +6,7 @@ completion need none of it.
 | module                      | duty                                                            |
 |-----------------------------|-----------------------------------------------------------------|
 | `parser`                    | what argparse lacks: one line for an error, with what was meant |
+| `values`                    | what options take                                               |
 | `output`                    | outputs that cannot be written to                               |
 | `demo`, `doctor`, `serve`   | command lines of `daxmap.demo`, `daxmap.doctor`, `daxmap.serve` |
 | `layout`, `layout_report`   | where windows lie, as a table and as a drawing                  |
@@ -65,8 +66,6 @@ def _run(argv: Sequence[str] | None) -> int:
     for command in (demo, doctor, serve, layout, config):
         command.add(commands)
     completion.add(commands, parser)
-    words = sys.argv[1:] if argv is None else argv
-    parser.check_names(words)
-    arguments = parser.parse_args(words)
+    arguments = parser.parse(sys.argv[1:] if argv is None else argv)
     code: int = arguments.run(arguments)
     return code

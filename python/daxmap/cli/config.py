@@ -38,10 +38,10 @@ def _check(arguments: argparse.Namespace) -> int:
         config = read_config(path)
         layout = WindowLayout.from_config(0, 0, config)  # wherever RAM ends: they must not be larger than all there is
     except OSError as error:
-        complain(f"{path}: {error.strerror}")
+        complain(f"daxmap config check: {path}: {error.strerror}")
         return 2
     except ValueError as error:
-        complain(f"{path}: {error}")
+        complain(f"daxmap config check: {path}: {error}")
         return 1
     shares = f"{len(layout)} share{'' if len(layout) == 1 else 's'}"
     size, cost = format_size(layout.size), format_size(layout.guest_ram_cost)

@@ -1,5 +1,6 @@
 """Configurations in TOML files."""
 
+import difflib
 import tomllib
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def read_config(path: Path) -> DaxConfig:
 
 def _config_in(document: dict[str, object]) -> DaxConfig:
     if "daxmap" not in document:
+        for key, value in document.items():
+            if isinstance(value, dict) and difflib.get_close_matches(key, ["daxmap"]):
+                raise ValueError(f"{key}: unknown table; did you mean daxmap?")
         return DaxConfig.from_toml_table(document)
     table = document["daxmap"]
     if not isinstance(table, dict):

@@ -1,17 +1,21 @@
 """The command `daxmap layout`."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
 from daxmap.checks import check_int
 from daxmap.cli.output import complain
 from daxmap.cli.parser import Commands
+from daxmap.cli.values import address, refused, size, whole_number
 from daxmap.config import ShareConfig
 from daxmap.layout import WindowLayout
-from daxmap.sizes import size_in_bytes
 
 __all__ = ["add"]
+
+_SLOTS = 2**32
+_LIKE_A_SHARE = re.compile(r".*=\d+ ?[KMGT]i?B?(:ro)?", re.DOTALL)
 
 
 def add(commands: Commands) -> None:
@@ -26,9 +30,9 @@ def add(commands: Commands) -> None:
         epilog="SIZE is a whole number and KiB, MiB, GiB or TiB. Exit code: 2 if there can be no such layout.",
     )
     add = parser.add_argument
-    add("file", type=Path, nargs="?", metavar="FILE", help="a TOML file of shares, as daxmap config check reads it")
-    add("--ram", type=_size, required=True, metavar="SIZE", help="the guest's RAM; of several pieces the highest one")
-    add("--ram-base", type=_address, default=0, metavar="ADDRESS", help="where RAM begins; default: 0")
+    add("file", type=_file, nargs="?", metavar="FILE", help="a TOML file of shares, as daxmap config check reads it")
+    add("--ram", type=size, required=True, metavar="SIZE", help="the guest's RAM; of several pieces the highest one")
+    add("--ram-base", type=address, default=0, metavar="ADDRESS", help="where RAM begins; default: 0")
     add(
         "--share",
         type=_share,
@@ -38,8 +42,19 @@ def add(commands: Commands) -> None:
         metavar="SHARE",
         help="a share and its window's size: TAG=SIZE, or TAG=SIZE:ro if it is read-only; once for each",
     )
-    add("--phys-bits", type=int, metavar="N", help="physical address bits that the guest has: nothing may lie beyond")
-    add("--slot", type=int, default=1, metavar="N", help="KVM memory slot of the first window; default: 1")
+    add(
+        "--phys-bits",
+        type=whole_number(1, 64),
+        metavar="N",
+        help="physical address bits that the guest has: nothing may lie beyond",
+    )
+    add(
+        "--slot",
+        type=whole_number(0, _SLOTS - 1),
+        default=1,
+        metavar="N",
+        help="KVM memory slot of the first window; default: 1",
+    )
     add("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(run=_layout)
 
@@ -51,7 +66,7 @@ def _layout(arguments: argparse.Namespace) -> int:
         layout = WindowLayout(
             arguments.ram_base, arguments.ram, _shares(arguments.file, arguments.shares), phys_bits=arguments.phys_bits
         )
-        check_int("--slot", arguments.slot, high=2**32 - len(layout))
+        check_int("--slot", arguments.slot, high=_SLOTS - len(layout))
     except OSError as error:
         complain(f"daxmap layout: {error.filename}: {error.strerror}")
         return 2
@@ -67,6 +82,10 @@ def _shares(file: Path | None, shares: list[ShareConfig]) -> tuple[ShareConfig, 
     if file is None:
         if not shares:
             raise ValueError("no shares: give --share TAG=SIZE for each of them, or a FILE")
+        tags = [share.tag for share in shares]
+        for tag in tags:
+            if tags.count(tag) > 1:
+                raise ValueError(f"--share: {tag!r} is the tag of more than one")
         return tuple(shares)
     if shares:
         raise ValueError("the shares come from --share or from a FILE, not from both")
@@ -78,26 +97,16 @@ def _shares(file: Path | None, shares: list[ShareConfig]) -> tuple[ShareConfig, 
         raise ValueError(f"{file}: {error}") from None
 
 
-def _size(text: str) -> int:
-    try:
-        return size_in_bytes("size", text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _address(text: str) -> int:
-    try:
-        return int(text, 0)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address, such as 0x80000000") from None
+def _file(text: str) -> Path:
+    if _LIKE_A_SHARE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is a share: each share needs its own --share")
+    return Path(text)
 
 
 def _share(text: str) -> ShareConfig:
     tag, equals, rest = text.rpartition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not TAG=SIZE or TAG=SIZE:ro")
-    size = rest.removesuffix(":ro")
-    try:
-        return ShareConfig(tag, size, readonly=size != rest)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    window = rest.removesuffix(":ro")
+    with refused("tag"):
+        return ShareConfig(tag, window, readonly=window != rest)

@@ -1,12 +1,13 @@
 """What `daxmap layout` prints: a table, a drawing, memory slots; or the same as JSON."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
 from daxmap.layout import Share, WindowLayout
-from daxmap.sizes import format_size
+from daxmap.sizes import format_size, rough_size
+from daxmap.textwidth import align, columns, neutral, output_encoding
 
 __all__ = ["Report"]
 
@@ -57,7 +58,7 @@ class Report:
         """The table, the drawing and the slots."""
         size, cost = format_size(self.layout.size), format_size(self.layout.guest_ram_cost)
         paragraphs = [
-            "\n".join(line.rstrip() for line in _columns(self._table())),
+            "\n".join(line.rstrip() for line in align(self._table())),
             f"The windows take {size}, and cost the guest {cost} of its RAM.",
             "\n".join(["Guest physical addresses:", "", *self._drawing()]),
             "\n".join(["KVM_SET_USER_MEMORY_REGION, with userspace_addr=mapper.host_address:", "", *self._regions()]),
@@ -77,15 +78,15 @@ class Report:
             (_shown(share.tag), f"slot={slot}", f"guest_phys_addr={share.base:#x}", f"memory_size={share.size:#x}")
             for slot, share in self._slots()
         )
-        return _columns(fields)
+        return align(fields)
 
     def _drawing(self) -> Iterator[str]:
         """A box for each area, lowest address first; dotted sides where nothing is."""
         areas = list(self._areas())
-        boxes = _columns((area.name, format_size(area.end - area.base)) for area in areas)
+        boxes = align((area.name, area.size) for area in areas)
         addresses = [f"{address:#x}" for address in (areas[0].base, *(area.end for area in areas))]
         margin = max(map(len, addresses))
-        edge = f"+{'-' * (len(boxes[0]) + 2)}+"
+        edge = f"+{'-' * (columns(boxes[0]) + 2)}+"
         for address, area, box in zip(addresses, areas, boxes, strict=False):
             side = "|" if area.used else ":"
             yield f"{address:>{margin}} {edge}"
@@ -112,18 +113,16 @@ class _Area:
     name: str
     used: bool = True
 
+    @property
+    def size(self) -> str:
+        """Exact for what somebody chose, and short for what is left over."""
+        size = self.end - self.base
+        return format_size(size) if self.used else rough_size(size)
+
 
 def _access(share: Share) -> str:
-    return "read-only" if share.readonly else "read-write"
+    return "read-only" if share.readonly else "writable"
 
 
 def _shown(tag: str) -> str:
-    """A tag as it is, or with escapes if it would disturb a line."""
-    return tag if tag.isprintable() else repr(tag)
-
-
-def _columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Lines of cells, each column as wide as its widest cell."""
-    lines = list(rows)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    return neutral(tag, output_encoding())

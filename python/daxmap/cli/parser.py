@@ -18,7 +18,14 @@ _VALUE = re.compile(r"-|-\d+|-\d*\.\d+|.* .*", re.DOTALL)
 class Commands(Protocol):
     """What the module of a command adds its parser to: what argparse's `add_subparsers` returns, which has no name."""
 
-    def add_parser(self, name: str, *, help: str, description: str, epilog: str | None = None) -> "Parser":  # noqa: A002
+    def add_parser(
+        self,
+        name: str,
+        *,
+        help: str,  # noqa: A002  # argparse calls it so
+        description: str,
+        epilog: str | None = None,
+    ) -> "Parser":
         """Make the parser of a command."""
 
 
@@ -28,13 +35,22 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401  # argparse has their types
         super().__init__(**settings)
         self._commands: Mapping[str, Parser] | None = None
-        self.set_defaults(run=self._show_help)
+        self.set_defaults(run=self._show_help, parser=self)
 
     def add_commands(self) -> Commands:
         """Make this the parser of a group of commands."""
         commands = self.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
         self._commands = commands.choices
         return commands
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """The command line's values, or an exit with an error of the command that it names."""
+        self.check_names(arguments)
+        values, rest = self.parse_known_args(arguments)
+        if rest:
+            command: Parser = values.parser  # argparse would speak for the first of all parsers
+            command.error(f"unexpected argument {rest[0]!r}; {command.prog} --help lists the arguments")
+        return values
 
     def check_names(self, arguments: Sequence[str]) -> None:
         """Exit with an error for the first command or option that there is not.
@@ -46,9 +62,12 @@ class Parser(argparse.ArgumentParser):
             if argument == "--":
                 return
             if argument.startswith("-") and not _VALUE.fullmatch(argument):
-                name = argument.partition("=")[0]
-                if name not in self._option_string_actions:
+                name, equals, _ = argument.partition("=")
+                option = self._option_string_actions.get(name)
+                if option is None:
                     self._refuse("option", name, self._option_string_actions)
+                if equals and option.nargs == 0:
+                    self.error(f"{name} takes no value")
             elif self._commands is not None:
                 command = self._commands.get(argument)
                 if command is None:

@@ -4,12 +4,14 @@ import argparse
 import os
 from pathlib import Path
 
-from daxmap.checks import check_int
 from daxmap.cli.parser import Commands
+from daxmap.cli.values import refused, size, whole_number
+from daxmap.config import check_tag
 
 __all__ = ["add"]
 
-_LONGEST_TAG = 36  # bytes: VIRTIO 1.3, file system device, "Device configuration layout"
+# What a guest can use: a Linux guest maps 2 MiB at a time, and spends 1/64 of the window's size on it in RAM.
+_LEAST_WINDOW, _LARGEST_WINDOW = 2 << 20, 1 << 40
 
 
 def add(commands: Commands) -> None:
@@ -26,10 +28,11 @@ def add(commands: Commands) -> None:
     )
     add = parser.add_argument
     add("directory", type=Path, metavar="DIR", help="what the guest sees as the root of its mount")
-    add("--socket", type=Path, required=True, metavar="PATH", help="where the device is found; made by the command")
-    add("--tag", default="daxmap", help="what the guest mounts it by, 1 to 36 bytes; default: daxmap")
+    add("--socket", type=_socket, required=True, metavar="PATH", help="where the device is found; made by the command")
+    add("--tag", type=_tag, default="daxmap", help="what the guest mounts it by, 1 to 36 bytes; default: daxmap")
     add(
         "--window",
+        type=_window,
         default="256MiB",
         metavar="SIZE",
         help="size of the DAX window: a power of two, 2MiB to 1TiB. A guest spends 1/64 of it in RAM; default: 256MiB",
@@ -53,7 +56,13 @@ def add(commands: Commands) -> None:
         default="auto",
         help="what the guest may keep in mind of names and attributes: for a second, a day, not at all; default: auto",
     )
-    add("--threads", type=int, default=1, metavar="N", help="request queues, each with a thread: 1 to 63; default: 1")
+    add(
+        "--threads",
+        type=whole_number(1, 63),
+        default=1,
+        metavar="N",
+        help="request queues, each with a thread: 1 to 63; default: 1",
+    )
     add("--once", action="store_true", help="end when the first front end has left")
     add("--json", action="store_true", help="print the status as one JSON object a line, and nothing else to stdout")
     add("--no-confinement", action="store_true", help="keep rights that are not needed: for debugging")
@@ -61,22 +70,13 @@ def add(commands: Commands) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from daxmap.serve import Share, fail, serve, window_size
+    from daxmap.serve import Share, serve
 
-    try:
-        window = window_size(arguments.window)
-        check_int("--threads", arguments.threads, low=1, high=63)
-    except ValueError as error:
-        return fail(error)
-    if not 1 <= len(os.fsencode(arguments.tag)) <= _LONGEST_TAG:
-        return fail(ValueError(f'--tag: "{arguments.tag}" has not 1 to {_LONGEST_TAG} bytes'))
-    if not arguments.socket.name:
-        return fail(ValueError(f'--socket: "{arguments.socket}" names no file'))
     share = Share(
         directory=arguments.directory,
         socket=arguments.socket,
         tag=arguments.tag,
-        window=window,
+        window=arguments.window,
         dax=arguments.dax,
         readonly=arguments.readonly,
         owner=arguments.owner,
@@ -85,3 +85,23 @@ def _serve(arguments: argparse.Namespace) -> int:
         confined=not arguments.no_confinement,
     )
     return serve(share, once=arguments.once, as_json=arguments.json)
+
+
+def _socket(text: str) -> Path:
+    path = Path(text)
+    if not path.name:
+        raise argparse.ArgumentTypeError(f"{text!r} names no file")
+    return path
+
+
+def _tag(text: str) -> str:
+    with refused("tag"):
+        check_tag(text)
+    return text
+
+
+def _window(text: str) -> int:
+    window = size(text)
+    if not _LEAST_WINDOW <= window <= _LARGEST_WINDOW or window & (window - 1):
+        raise argparse.ArgumentTypeError(f"{text} is no power of two from 2MiB to 1TiB")
+    return window
