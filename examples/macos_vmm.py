@@ -3,7 +3,7 @@
     python examples/macos_vmm.py
 
 For Macs with Apple silicon. NOT YET RUN ON A MAC: the tests run it on Linux, over a stand-in for the framework. The
-Python binary needs the entitlement com.apple.security.hypervisor: docs/macos.md tells how to give it that.
+Python binary needs the entitlement com.apple.security.hypervisor: docs/how-to/macos.md tells how to give it that.
 
 Exits with 0 if all went as it should, with 2 where there is no such framework, else with 1. Names and numbers are those
 of the framework's headers: hv_vm.h, hv_vcpu.h, hv_vcpu_types.h. daxmap's part is in `show`.
@@ -65,7 +65,7 @@ def load(path: str) -> ctypes.CDLL:
 
     def check(code: int, function: Any, _arguments: object) -> None:  # noqa: ANN401 - ctypes has no name for its type
         if code:
-            hint = ": the Python binary lacks the entitlement, see docs/macos.md" if code == HV_DENIED else ""
+            hint = ": the Python binary lacks the entitlement, see docs/how-to/macos.md" if code == HV_DENIED else ""
             raise OSError(errno.EIO, f"{function.__name__} returned {code:#x}{hint}")
 
     library = ctypes.CDLL(path)

@@ -20,8 +20,8 @@ class FileServer(_FileServer):
 
     A guest sees nothing outside the directory: no `..`, no symbolic link is followed on the host, nothing that is
     mounted below. What it sees is the directory that was there when the server was made, wherever the host moves it.
-    Device nodes can't be made. File locks, POSIX ACLs and a write-back cache are not offered: docs/file-server.md lists
-    what is.
+    Device nodes can't be made. File locks, POSIX ACLs and a write-back cache are not offered:
+    docs/how-to/file-server.md lists what is.
 
     Files are made by a thread of the server's own, so that neither the umask nor the user of any other thread changes.
 

@@ -125,7 +125,7 @@ class Resolver(Protocol):
 
         Raises:
             OSError: There is no such file, or the guest has no right to it. The guest is told the errno, or what stands
-                for it (docs/virtiofs.md): EIO for EAGAIN and EINTR, ENOSPC for ENOMEM.
+                for it (docs/how-to/own-dispatcher.md): EIO for EAGAIN and EINTR, ENOSPC for ENOMEM.
         """
 
 
@@ -158,8 +158,8 @@ class Mapper(Protocol):
     """What a dispatcher asks of a mapper: a `DaxMapper`, or a VMM's own class, with offsets and lengths as there.
 
     Called from whichever threads call `DaxDispatcher.handle`. The guest is told the errno of an OSError that a method
-    raises, or what stands for it (docs/virtiofs.md). If `len()` of the mapper gives the number of its mappings, it is
-    not reset at a guest's start or end while it has none.
+    raises, or what stands for it (docs/how-to/own-dispatcher.md). If `len()` of the mapper gives the number of its
+    mappings, it is not reset at a guest's start or end while it has none.
     """
 
     def setup_mapping(  # noqa: PLR0913  # `DaxMapper.setup_mapping`

@@ -161,7 +161,7 @@ def test_return_code_is_named_in_the_error(window: Window, code: Code) -> None:
     with pytest.raises(OSError, match=f"hv_vm_map returned HV_{code.name} \\({code:#x}\\): .{{10}}") as caught:
         window.map(file, 0)
     assert caught.value.errno == EIO
-    assert f"| `HV_{code.name}` | {code:#x} |" in (PROJECT / "docs" / "macos.md").read_text()
+    assert f"| `HV_{code.name}` | {code:#x} |" in (PROJECT / "docs" / "how-to" / "macos.md").read_text()
     window.agree()
 
 

@@ -33,5 +33,5 @@ def hvf(framework: str | Path = _FRAMEWORK) -> Fact:
         return ok(name, "a VM was made")
     if code == _DENIED:
         detail = "this Python lacks the entitlement com.apple.security.hypervisor (HV_DENIED)"
-        return warn(name, detail, 'sign it: docs/macos.md, "The entitlement"')
-    return warn(name, f"hv_vm_create returned {code:#x}", 'docs/macos.md, "Return codes", says what that means')
+        return warn(name, detail, 'sign it: docs/how-to/macos.md, "The entitlement"')
+    return warn(name, f"hv_vm_create returned {code:#x}", 'docs/how-to/macos.md, "Return codes", says what that means')

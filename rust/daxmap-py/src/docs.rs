@@ -512,8 +512,9 @@ Args:
 
 Returns:
     The whole reply, 16 bytes: put that length into the used ring. The error in it is a Linux errno on any host,
-    from 1 to 511, and for SETUPMAPPING none that would set the guest going in circles (docs/virtiofs.md). None
-    if the request is not DAX's: then the VMM's own dispatcher replies, to INIT and DESTROY too.
+    from 1 to 511, and for SETUPMAPPING none that would set the guest going in circles
+    (docs/how-to/own-dispatcher.md). None if the request is not DAX's: then the VMM's own dispatcher replies, to
+    INIT and DESTROY too.
 
 Raises:
     TypeError: `request` is no buffer.
