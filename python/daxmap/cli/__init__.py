@@ -22,7 +22,7 @@ from daxmap.cli import completion, config, demo, doctor, layout, serve
 from daxmap.cli.output import complain, flush, prepare
 from daxmap.cli.parser import Parser
 
-__all__ = ["main"]
+__all__ = ["command_line", "main"]
 
 _INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
@@ -55,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def command_line() -> Parser:
+    """Make the parser of the command, with those of all its commands."""
     parser = Parser(
         prog="daxmap",
         description="virtiofs DAX for virtual machine monitors: host files in guest memory.",
@@ -66,6 +67,10 @@ def _run(argv: Sequence[str] | None) -> int:
     for command in (demo, doctor, serve, layout, config):
         command.add(commands)
     completion.add(commands, parser)
-    arguments = parser.parse(sys.argv[1:] if argv is None else argv)
+    return parser
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    arguments = command_line().parse(sys.argv[1:] if argv is None else argv)
     code: int = arguments.run(arguments)
     return code
