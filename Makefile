@@ -31,7 +31,7 @@ help: ## list the targets
 demo: $(BUILT) ## build daxmap and show a guest that uses host files through its DAX window
 	$(BIN)/daxmap demo $(ARGS)
 
-include linux.mk macos.mk
+include docs.mk linux.mk macos.mk
 
 test: lint check-macos rust-test pytest ## build daxmap, check the code and run all tests
 
@@ -45,6 +45,7 @@ lint: $(BUILT) ## check format, lints, types, the stubs against the binary, and 
 	$(BIN)/stubtest daxmap --mypy-config-file pyproject.toml
 	$(BIN)/python scripts/docs.py --check
 	$(BIN)/python scripts/licences.py --check
+	$(BIN)/python scripts/pictures --check
 
 rust-test: ## run the tests of the Rust core
 	cargo test --workspace --locked
@@ -72,10 +73,13 @@ $(BUILT): $(TOOLS) $(RUST_SOURCES)
 	$(BIN)/maturin develop --release
 	@touch $@
 
+# $(call extra,NAME): what an extra of pyproject.toml wants.
+extra = $$($(BIN)/python -c 'import tomllib; \
+	print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$(1)"])')
+
 # The tools are the extra "dev" of pyproject.toml. They are there before the package, since maturin is one of them.
 $(TOOLS): pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install $$($(BIN)/python -c 'import tomllib; \
-	print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"])')
+	$(BIN)/pip install $(call extra,dev)
 	@touch $@
 
 # pip is what venv makes last.
