@@ -16,7 +16,7 @@ _FIGURES = pytest.StashKey[list[Figure]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds `--write`."""
-    parser.addoption("--write", action="store_true", help="put the table into docs/performance.md")
+    parser.addoption("--write", action="store_true", help="put the table into docs/contributing/performance.md")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""The table of figures, as text and in docs/performance.md."""
+"""The table of figures, as text and in docs/contributing/performance.md."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benches.compare import Figure
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "contributing" / "performance.md"
 BEGIN = "<!-- table: python -m benches --write -->"
 END = "<!-- end of table -->"
 
@@ -63,7 +63,7 @@ def as_markdown(figures: Iterable[Figure]) -> str:
 
 
 def write(figures: Iterable[Figure]) -> Path:
-    """Puts the table of today into docs/performance.md, in place of the one that is there. Returns its path."""
+    """Puts the table of today into the document, in place of the one that is there. Returns its path."""
     before, begin, rest = DOCUMENT.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

@@ -25,7 +25,7 @@ MANY = 30_000
 SLOTS = 64
 
 INSTRUCTIONS = 4_800
-"""At most, for a pair. It takes 4,200 with CPython 3.11 and 4,600 with 3.12; docs/performance.md says what for."""
+"""At most, for a pair. It takes 4,200 with CPython 3.11, 4,600 with 3.12; docs/contributing/performance.md says why."""
 
 tallied = Scenarios()
 
