@@ -22,16 +22,16 @@ def figures(page: str) -> list[tuple[str, str, float]]:
 
 
 def drawing(rows: list[tuple[str, str, float]]) -> str:
-    """A bar for each row, and a line at 1: as long as what it is measured beside."""
+    """A bar for each row, with a mark at 1: as long as what it is measured beside."""
     bottom = 34 + _PITCH * len(rows)
     elements = [
-        rect(_LEFT + _ONE - 0.5, 28, 1, bottom - 28, "dim"),
         text(_LEFT + _ONE - 176, 20, "1 = as long as the other", size=15, kind="dim"),
     ]
     y = 34.0
     for what, beside, ratio in rows:
         elements += [
             rect(_LEFT, y, _ONE * ratio, _BAR, "ro-resident"),
+            rect(_LEFT + _ONE - 1, y - 4, 2, _BAR + 8, "ink"),
             text(_VALUES, y + 14, f"{ratio:g}", size=16),
             text(_LEFT, y + _BAR + 17, f"{what}, beside {beside}", size=15),
         ]

@@ -1,10 +1,13 @@
 """Links of Markdown files that are written for the repository, as links of the site."""
 
+import logging
 import posixpath
 import re
 from pathlib import Path
 
 __all__ = ["PAGES", "with_links"]
+
+_log = logging.getLogger("mkdocs.hooks.repository")  # of mkdocs, so that a warning ends a strict build
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,12 +39,12 @@ def with_links(markdown: str, source: str, page: str, repository: str) -> str:
         if match["path"] is None:
             return match[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), match["path"]))
-        if not (ROOT / path).exists():
-            raise FileNotFoundError(f"{source} links to {match['path']}, and there is no {path}")
         if path in PAGES:
             return posixpath.relpath(PAGES[path], posixpath.dirname(page))
         if path.startswith("docs/"):
-            return posixpath.relpath(path.removeprefix("docs/"), posixpath.dirname(page))
+            return posixpath.relpath(path.removeprefix("docs/"), posixpath.dirname(page))  # mkdocs checks it
+        if not (ROOT / path).exists():
+            _log.warning("%s links to %s, and there is no %s", source, match["path"], path)
         return f"{repository}/{'tree' if (ROOT / path).is_dir() else 'blob'}/main/{path}"
 
     return _FENCE_OR_TARGET.sub(target, markdown)

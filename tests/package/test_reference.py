@@ -66,7 +66,8 @@ def test_figures_of_the_chart_were_measured() -> None:
     page = (DOCS / "explanation/performance.md").read_text()
     _, _, rest = page.partition("<!-- chart: pictures/performance.svg -->\n\n")
     table, _, below = rest.partition("\n\n")
-    measured = below + (DOCS / "contributing/performance.md").read_text()
+    tables = below + (DOCS / "contributing/performance.md").read_text()
+    measured = "\n".join(line for line in tables.splitlines() if line.startswith("|"))
     ratios = re.findall(r"\| ([0-9.]+) \|$", table, re.MULTILINE)
     assert len(ratios) > 5
     for ratio in ratios:
