@@ -29,6 +29,18 @@ display_as_hex!(WindowOffset, FileOffset, GuestAddress);
 pub const DAX_RANGE: u64 = 2 << 20;
 
 /// A non-empty range of window offsets whose end does not wrap.
+///
+/// # Examples
+/// ```
+/// use daxmap_core::{Span, WindowOffset};
+///
+/// let window = Span::new(WindowOffset(0), 0x4000).unwrap();
+/// let cut = Span::new(WindowOffset(0x1000), 0x1000).unwrap();
+/// assert!(window.contains(cut));
+/// let left: Vec<String> = window.without(cut).map(|piece| piece.to_string()).collect();
+/// assert_eq!(left, ["[0x0, 0x1000)", "[0x2000, 0x4000)"]);
+/// assert_eq!(Span::new(WindowOffset(u64::MAX), 2), None, "it would wrap");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     start: u64,

@@ -12,6 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 const DEFAULT_MAX_MAP_COUNT: u64 = 65_530;
 
 /// A number of VMAs, shared by all who charge it.
+///
+/// # Examples
+/// ```
+/// use daxmap_core::Budget;
+///
+/// let budget = Budget::of_process();
+/// assert_eq!(budget.left(), budget.limit() - budget.used());
+/// ```
 #[derive(Debug)]
 pub struct Budget {
     limit: u64,

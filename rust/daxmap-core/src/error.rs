@@ -12,6 +12,20 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why an operation was refused. Whatever the reason, mapper, host and guest are as they were, unless the variant
 /// says otherwise.
+///
+/// # Examples
+/// ```
+/// # mod doc { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/mapper.rs")); }
+/// # use {daxmap_core::*, doc::*};
+/// # let (mapper, file) = (mapper()?, file()?);
+/// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
+/// match mapper.setup(-1, &request(0, page), Overlap::Refuse) {
+///     Err(Error::BadDescriptor { fd, errno }) => assert_eq!((fd, errno), (-1, Errno(9))), // EBADF
+///     other => panic!("{other:?}"),
+/// }
+/// assert_eq!(mapper.remove(WindowOffset(0), page).unwrap_err().errno(), Errno(2)); // ENOENT
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {

@@ -5,6 +5,7 @@
 //! system). Only errors come back. [`fuse`] turns a guest's FUSE requests into calls of the mapper. `sys` is the one module with `unsafe` code.
 //!
 //! ```
+//! # #[cfg(target_os = "linux")] {
 //! use daxmap_core::{FileOffset, GuestAddress, HostWindowBackend, MapRequest, Mapper, Options, Overlap, WindowOffset};
 //! use std::os::fd::AsRawFd;
 //!
@@ -19,6 +20,7 @@
 //! mapper.remove(WindowOffset(0), page)?;
 //! mapper.drain_all()?;
 //! window.release()?;
+//! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![deny(unsafe_code)]
@@ -57,3 +59,8 @@ pub use refusal::Refusal;
 pub use stats::Stats;
 pub use sys::{Errno, FileId, ForkGuard, HostRange, HostSlice, access_refusal, page_size};
 pub use window::Window;
+
+/// The code of README.md runs with the examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

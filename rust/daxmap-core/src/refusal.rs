@@ -6,6 +6,16 @@ use std::fmt;
 use std::sync::Arc;
 
 /// An errno for the caller, and what lies behind it.
+///
+/// # Examples
+/// ```
+/// use daxmap_core::{Errno, Refusal};
+///
+/// let refusal = Refusal::io("the hypervisor said 7");
+/// assert_eq!((refusal.errno(), refusal.to_string().as_str()), (Errno(5), "the hypervisor said 7")); // EIO
+/// let timed_out = Refusal::io("no answer in time").in_doubt();
+/// assert!(timed_out.is_in_doubt(), "it may have been done all the same");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Refusal {
     errno: Errno,

@@ -8,6 +8,20 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 ///
 /// When no call is under way, `setup_count + split_count = remove_count + replaced_count + swept_count + leaked_count +
 /// lost_count + live_mappings`.
+///
+/// # Examples
+/// ```
+/// # mod doc { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/mapper.rs")); }
+/// # use {daxmap_core::*, doc::*};
+/// # let (mapper, file) = (mapper()?, file()?);
+/// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
+/// mapper.setup(fd, &request(0, page), Overlap::Refuse)?;
+/// assert!(mapper.setup(fd, &request(0, page), Overlap::Refuse).is_err());
+/// let stats = mapper.stats();
+/// assert_eq!((stats.setup_count, stats.live_bytes), (1, page));
+/// assert_eq!(stats.errors, [(17, 1)]); // EEXIST, once
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Mappings set up. An upgrade is not one.

@@ -6,6 +6,17 @@ use crate::open_error::OpenError;
 use crate::sys;
 
 /// The guest-physical range `[base, base + size)` of one share.
+///
+/// # Examples
+/// ```
+/// use daxmap_core::{GuestAddress, Window};
+///
+/// let window = Window::new(GuestAddress(1 << 32), 2 << 20)?;
+/// assert_eq!(window.whole().to_string(), "[0x0, 0x200000)");
+/// let refused = Window::new(GuestAddress(1), 2 << 20).unwrap_err();
+/// assert!(refused.to_string().starts_with("base 1 (0x1) is not a multiple of the host's page size"));
+/// # Ok::<(), daxmap_core::OpenError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     base: u64,

@@ -15,6 +15,17 @@ use std::path::Path;
 pub const FRAMEWORK: &str = "/System/Library/Frameworks/Hypervisor.framework/Hypervisor";
 
 /// The VM of this process under Hypervisor.framework, for the window of one mapper. A process has at most one VM.
+///
+/// # Examples
+/// ```no_run
+/// use daxmap_core::{FRAMEWORK, GuestAddress, HvfBackend, Mapper, Options};
+/// use std::path::Path;
+///
+/// let vm = HvfBackend::load(Path::new(FRAMEWORK))?; // after hv_vm_create
+/// let mapper = Mapper::new(GuestAddress(4 << 30), 1 << 30, Options::default(), |window| vm.attach(window, false))?;
+/// mapper.drain_all()?; // before hv_vm_destroy
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct HvfBackend {
     claim: Claim,

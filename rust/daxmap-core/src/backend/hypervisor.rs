@@ -39,6 +39,43 @@ impl Access {
 
 /// The calls of a hypervisor. Each is one step: what it refuses it has not done, unless the refusal is
 /// [in doubt](Refusal::is_in_doubt).
+///
+/// # Examples
+/// ```
+/// use daxmap_core::{Access, FileOffset, GuestAddress, HostSlice, Hypervisor, HypervisorBackend};
+/// use daxmap_core::{MapRequest, Mapper, Options, Overlap, Refusal, WindowOffset};
+/// # use std::os::fd::AsRawFd;
+///
+/// /// Tells what it is asked for. A real one makes the call of its hypervisor there.
+/// #[derive(Debug)]
+/// struct Teller;
+///
+/// impl Hypervisor for Teller {
+///     fn map(&mut self, memory: HostSlice<'_>, guest: GuestAddress, access: Access) -> Result<(), Refusal> {
+///         println!("{:#x} bytes at {guest} show host address {:#x}: {access:?}", memory.length(), memory.start());
+///         Ok(())
+///     }
+///
+///     fn unmap(&mut self, guest: GuestAddress, length: u64) -> Result<(), Refusal> {
+///         println!("{length:#x} bytes at {guest} show nothing");
+///         Ok(())
+///     }
+///
+///     fn protect(&mut self, _: GuestAddress, _: u64, _: Access) -> Option<Result<(), Refusal>> {
+///         None // an upgrade is an unmap and a map
+///     }
+/// }
+///
+/// let mapper = Mapper::new(GuestAddress(1 << 32), 2 << 20, Options::default(), |window| {
+///     Ok(Box::new(HypervisorBackend::over(Teller, window, false)))
+/// })?;
+/// # let file = std::fs::File::open(std::env::current_exe()?)?;
+/// # let (file_offset, window_offset, length) = (FileOffset(0), WindowOffset(0), mapper.page_size());
+/// let request = MapRequest { file_offset, window_offset, length, writable: false };
+/// mapper.setup(file.as_raw_fd(), &request, Overlap::Refuse)?;
+/// mapper.drain_all()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Hypervisor: Debug + Send {
     /// Shows `memory` at `guest`, which is unused, as far as is known: an `unmap` there may have failed in doubt. It stays
     /// valid until `unmap`, or another `map` in its place, has succeeded.

@@ -13,6 +13,22 @@ use std::sync::Arc;
 /// A memory slot of a KVM virtual machine, for the window of one mapper.
 ///
 /// The mapper puts the slot in when it is made and deletes it when it closes; only then are the addresses freed.
+///
+/// # Examples
+/// ```
+/// use daxmap_core::{GuestAddress, KvmBackend, Mapper, OpenError, Options};
+/// use std::os::fd::AsRawFd;
+///
+/// /// A DAX window of 1 GiB above 4 GiB, in slot 1 of a VM.
+/// fn window(vm: &impl AsRawFd) -> Result<Mapper, OpenError> {
+///     let slot = KvmBackend::new(vm.as_raw_fd(), 1)?; // kvm_ioctls::VmFd is AsRawFd
+///     Mapper::new(GuestAddress(4 << 30), 1 << 30, Options::default(), |window| slot.attach(window))
+/// }
+///
+/// let no_vm = std::fs::File::open("/dev/null")?;
+/// assert!(window(&no_vm).unwrap_err().to_string().contains("vm_fd is not a VM's"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct KvmBackend {
     claim: Claim,

@@ -16,6 +16,62 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// The steps of one kind of guest.
+///
+/// # Examples
+/// ```
+/// use daxmap_core::{Errno, Pin, Pins, Placement, Refusal, Span, Steps, Stepwise, View};
+/// # use daxmap_core::{FileOffset, GuestAddress, MapRequest, Mapper, Options, Overlap, WindowOffset};
+/// # use std::os::fd::AsRawFd;
+/// use std::sync::Arc;
+///
+/// /// A guest in another process, to which descriptors are sent: a vhost-user front end.
+/// #[derive(Debug, Default)]
+/// struct FrontEnd {
+///     pins: Pins,
+/// }
+///
+/// impl Steps for FrontEnd {
+///     type Source = Pin;
+///
+///     fn open(&mut self, placement: &Placement) -> Result<(Arc<Pin>, u64), Errno> {
+///         Ok((self.pins.pin(placement)?, placement.file_offset.0))
+///     }
+///
+///     fn map(&mut self, view: &View<Pin>, _: Option<&Placement>) -> Result<(), Refusal> {
+///         println!("map {} from {:#x} of fd {}", view.span, view.position, view.source.fd());
+///         Ok(())
+///     }
+///
+///     fn unmap(&mut self, span: Span) -> Result<(), Refusal> {
+///         println!("unmap {span}");
+///         Ok(())
+///     }
+///
+///     fn protect(&mut self, _: &mut View<Pin>, _: &Placement) -> Option<Result<(), Refusal>> {
+///         None // an upgrade is an unmap and a map
+///     }
+///
+///     fn unprotect(&mut self, _: &View<Pin>) -> Result<(), Refusal> {
+///         unreachable!("no protect has failed")
+///     }
+///
+///     fn close(&mut self, pin: Pin) -> Result<(), Errno> {
+///         self.pins.unpin(pin);
+///         Ok(())
+///     }
+/// }
+///
+/// let mapper = Mapper::new(GuestAddress(1 << 32), 2 << 20, Options::default(), |_| {
+///     Ok(Box::new(Stepwise::new(FrontEnd::default())))
+/// })?;
+/// # let file = std::fs::File::open(std::env::current_exe()?)?;
+/// # let (file_offset, window_offset, page) = (FileOffset(0), WindowOffset(0), mapper.page_size());
+/// let request = MapRequest { file_offset, window_offset, length: 3 * page, writable: false };
+/// mapper.setup(file.as_raw_fd(), &request, Overlap::Refuse)?; // map
+/// mapper.remove_range(WindowOffset(page), page)?; // unmap, and map of the two pieces
+/// mapper.drain_all()?; // unmap of the two pieces
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Steps: Debug + Send {
     /// What a guest is shown a part of: host memory, a file. It is kept as long as the guest may reach it.
     type Source: Debug + Send + Sync;

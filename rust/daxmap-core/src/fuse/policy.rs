@@ -7,6 +7,17 @@ const TYPE: u32 = 0o170_000;
 const REGULAR: u32 = 0o100_000;
 
 /// Which files of a share a guest is to map. The guest may do otherwise: it is advice.
+///
+/// # Examples
+/// ```
+/// use daxmap_core::fuse::Policy;
+///
+/// let policy = Policy::Inode { min_size: 1 << 20 };
+/// let (regular, directory) = (0o100_644, 0o040_755);
+/// assert_eq!(policy.attr_flags(regular, 2 << 20), 1 << 1); // FUSE_ATTR_DAX
+/// assert_eq!(policy.attr_flags(regular, 100), 0);
+/// assert_eq!(policy.attr_flags(directory, 2 << 20), 0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// All.

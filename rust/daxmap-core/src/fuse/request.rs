@@ -143,6 +143,26 @@ impl Header {
 ///
 /// # Errors
 /// [`Malformed`] for a SETUPMAPPING or REMOVEMAPPING that breaks the format: the guest is told EINVAL.
+///
+/// # Examples
+/// ```
+/// use daxmap_core::fuse::{Header, Request, decode, reply};
+///
+/// let mut message = Vec::new();
+/// for word in [80_u32, 48] {
+///     message.extend(word.to_le_bytes()); // len, opcode: SETUPMAPPING
+/// }
+/// for word in [7_u64, 2, 0, 0] {
+///     message.extend(word.to_le_bytes()); // unique, nodeid, uid and gid, pid and total_extlen
+/// }
+/// for word in [u64::MAX, 0, 2 << 20, 2, 4 << 20] {
+///     message.extend(word.to_le_bytes()); // fh: none, foffset, len, flags: READ, moffset
+/// }
+/// let (header, body) = Header::parse(&message).unwrap();
+/// let Ok(Request::Setup { nodeid, fh, range }) = decode(&header, body) else { panic!() };
+/// assert_eq!((nodeid, fh, range.window_offset.0, range.writable), (2, None, 4 << 20, false));
+/// assert_eq!(reply(header.unique(), Ok(()))[8], 7);
+/// ```
 pub fn decode(header: &Header, body: &[u8]) -> Result<Request, Malformed> {
     let checked = header.check(body.len().saturating_add(HEADER_SIZE));
     match header.opcode {

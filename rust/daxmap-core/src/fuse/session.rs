@@ -11,6 +11,20 @@ use crate::sys::{Errno, page_size};
 use std::sync::{Mutex, PoisonError};
 
 /// What a share has with its guest. From any thread.
+///
+/// # Examples
+/// ```
+/// use daxmap_core::Errno;
+/// use daxmap_core::fuse::{Header, Policy, Session, verify};
+///
+/// let session = Session::new(Policy::Always);
+/// let mut message = [0; 80];
+/// (message[0], message[4], message[8]) = (80, 48, 7); // len, opcode: SETUPMAPPING, unique
+/// let (header, _body) = Header::parse(&message).unwrap();
+/// let reply = session.reply(&header, Err(Errno(2))); // ENOENT
+/// assert!(verify(7, &reply).is_ok());
+/// assert_eq!(session.outcomes().refused(), [(2, 1)]);
+/// ```
 #[derive(Debug)]
 pub struct Session {
     policy: Policy,

@@ -60,6 +60,18 @@ impl Mapper {
     ///
     /// # Errors
     /// As [`Mapper::read`], and EACCES where a mapping is read-only.
+    ///
+    /// # Examples
+    /// ```
+    /// # mod doc { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/mapper.rs")); }
+    /// # use {daxmap_core::*, doc::*};
+    /// # let (mapper, file) = (mapper()?, file()?);
+    /// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    /// mapper.map_file(fd, WindowOffset(0), true)?;
+    /// mapper.write(GuestAddress(BASE.0 + 1), b"DAX")?;
+    /// assert_eq!(mapper.read(BASE, 5)?, b"\0DAX\0");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn write(&self, address: GuestAddress, data: &[u8]) -> Result<()> {
         let length = data.len() as u64;
         self.attempt("write", || {

@@ -15,6 +15,19 @@ impl Mapper {
     ///
     /// # Errors
     /// EPERM in a forked child, EDEADLK in a callback of this mapper.
+    ///
+    /// # Examples
+    /// ```
+    /// # mod doc { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/mapper.rs")); }
+    /// # use {daxmap_core::*, doc::*};
+    /// # let (mapper, file) = (mapper()?, file()?);
+    /// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    /// mapper.setup(fd, &request(0, page), Overlap::Refuse)?;
+    /// assert!(mapper.explain(BASE)?.ends_with("loads reach it, stores are refused"));
+    /// assert!(mapper.explain(GuestAddress(BASE.0 + page))?.contains("a hole at window offset"));
+    /// assert!(mapper.explain(GuestAddress(0))?.ends_with("guest addresses are wanted, not window offsets"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn explain(&self, address: GuestAddress) -> Result<String> {
         let (base, size) = (self.window.base(), self.window.size());
         let Some(byte) = self.window.span_at(address, 1) else {

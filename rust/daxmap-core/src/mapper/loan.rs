@@ -107,6 +107,22 @@ impl Mapper {
     /// ENODEV (closed), EPERM (forked child), EFAULT (not in the window, or a hole), EACCES (`writable`, and a mapping is
     /// read-only), ENOTSUP (the guest's memory is not this process's), ENOSPC (budget: a loan counts like the mappings that
     /// it keeps).
+    ///
+    /// # Examples
+    /// ```
+    /// # mod doc { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/mapper.rs")); }
+    /// # use {daxmap_core::*, doc::*};
+    /// # let (mapper, file) = (mapper()?, file()?);
+    /// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    /// mapper.setup(fd, &request(0, 2 * page), Overlap::Refuse)?;
+    /// let loan = mapper.resolve(GuestAddress(BASE.0 + 100), page, false)?;
+    /// assert_eq!(loan.pieces()[0].length, page); // of an iovec of preadv(2), say
+    /// let refused = mapper.remove(WindowOffset(0), 2 * page).unwrap_err();
+    /// assert!(matches!(refused, Error::Lent { .. }));
+    /// drop(loan);
+    /// mapper.remove(WindowOffset(0), 2 * page)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn resolve(&self, address: GuestAddress, length: u64, writable: bool) -> Result<Loan> {
         self.attempt("resolve", || {
             self.locked(|open| {

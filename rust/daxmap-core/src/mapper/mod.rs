@@ -48,6 +48,24 @@ pub struct Options {
 }
 
 /// The mappings of one share's DAX window. All methods may be called from many threads.
+///
+/// # Examples
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// # use daxmap_core::{GuestAddress, HostWindowBackend, Mapper, Options, WindowOffset};
+/// use std::os::fd::AsRawFd;
+///
+/// let file = std::fs::File::open(std::env::current_exe()?)?;
+/// let window = HostWindowBackend::new()?;
+/// let options = Options { readonly: true, ..Options::default() };
+/// let mapper = Mapper::new(GuestAddress(4 << 30), 1 << 30, options, |w| window.attach(w))?.named("root".to_owned());
+/// let length = mapper.map_file(file.as_raw_fd(), WindowOffset(0), false)?;
+/// assert_eq!(mapper.stats().live_bytes, length);
+/// mapper.drain_all()?; // before the VM is destroyed
+/// window.release()?; // when no memory slot points at the window any more
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Mapper {
     window: Window,
     options: Options,

@@ -18,6 +18,18 @@ impl Mapper {
     /// In this order: ENODEV (closed), EPERM (forked child), EBADF (no open file), ENODEV (no regular file). Each mapping
     /// is tried, and the first error is returned: what `mmap` said (EACCES: a mapping is writable, and `fd` is not), or
     /// EIO. A mapping that was refused shows what it showed, unless it was lost.
+    ///
+    /// # Examples
+    /// ```
+    /// # mod doc { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/mapper.rs")); }
+    /// # use {daxmap_core::*, doc::*};
+    /// # let (mapper, file) = (mapper()?, file()?);
+    /// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    /// mapper.setup(fd, &request(0, page), Overlap::Refuse)?;
+    /// mapper.setup(fd, &request(page, page), Overlap::Refuse)?;
+    /// assert_eq!(mapper.refresh(fd)?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn refresh(&self, fd: RawFd) -> Result<u64> {
         self.attempt("refresh", || {
             let file = regular_file(fd)?;

@@ -37,7 +37,21 @@ impl Mapper {
     ///
     /// # Errors
     /// In this order: ENODEV (closed), EPERM (forked child), ENOENT (none starts there), EINVAL (its length is
-    /// another), EBUSY (lent, see [`Self::resolve`]), EIO (the guest still has it, and it is kept; or it is unknown whether it has, see [`Error::Lost`]).
+    /// another), EBUSY (lent, see [`Self::resolve`]), EIO (the guest still has it, and it is kept; or it is unknown whether
+    /// it has, see [`Error::Lost`]).
+    ///
+    /// # Examples
+    /// ```
+    /// # mod doc { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/mapper.rs")); }
+    /// # use {daxmap_core::*, doc::*};
+    /// # let (mapper, file) = (mapper()?, file()?);
+    /// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    /// mapper.setup(fd, &request(0, 2 * page), Overlap::Refuse)?;
+    /// let refused = mapper.remove(WindowOffset(0), page).unwrap_err();
+    /// assert!(matches!(refused, Error::LengthDiffers { .. }));
+    /// mapper.remove(WindowOffset(0), 2 * page)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn remove(&self, window_offset: WindowOffset, length: u64) -> Result<()> {
         self.attempt("remove_mapping", || {
             self.locked(|open| self.remove_exactly(open, window_offset, length, Departure::Removed))?;
@@ -53,6 +67,20 @@ impl Mapper {
     /// In this order: ENODEV (closed), EPERM (forked child), EINVAL (not aligned, empty, outside the window), EBUSY (lent), ENOSPC (a
     /// cut in the middle makes two of one, and the budget is used up), EIO (as [`Self::remove`]; the other mappings in the
     /// range are gone).
+    ///
+    /// # Examples
+    /// ```
+    /// # mod doc { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/mapper.rs")); }
+    /// # use {daxmap_core::*, doc::*};
+    /// # let (mapper, file) = (mapper()?, file()?);
+    /// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    /// mapper.setup(fd, &request(0, 3 * page), Overlap::Refuse)?;
+    /// mapper.remove_range(WindowOffset(page), page)?; // the middle
+    /// let left = mapper.mappings()?;
+    /// assert_eq!(left.len(), 2);
+    /// assert_eq!(left[1].file_offset, FileOffset(2 * page), "it shows what it showed");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn remove_range(&self, window_offset: WindowOffset, length: u64) -> Result<()> {
         self.attempt("remove_range", || {
             let span = self.window.request(window_offset, length)?;
@@ -75,6 +103,21 @@ impl Mapper {
     ///
     /// # Errors
     /// ENODEV (closed), EPERM (forked child). Those of the entries are in the result.
+    ///
+    /// # Examples
+    /// ```
+    /// # mod doc { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/mapper.rs")); }
+    /// # use {daxmap_core::*, doc::*};
+    /// # let (mapper, file) = (mapper()?, file()?);
+    /// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    /// mapper.setup(fd, &request(0, page), Overlap::Refuse)?;
+    /// mapper.setup(fd, &request(page, page), Overlap::Refuse)?;
+    /// let entries = [0, 0, page].map(|offset| (WindowOffset(offset), page));
+    /// let outcome = mapper.remove_batch(&entries)?;
+    /// assert_eq!(outcome.removed, 2);
+    /// assert_eq!(outcome.failed[0].0, 1, "the second entry: the first has removed its mapping");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn remove_batch(&self, entries: &[(WindowOffset, u64)]) -> Result<BatchResult> {
         self.attempt("remove_mappings", || {
             let failed = self.locked(|open| Ok(self.remove_in_runs(open, Entry::Mapping, entries)))?;

@@ -53,6 +53,23 @@ impl Mapper {
     /// In this order: those of [`Self::check`], EBADF (no open file), ENODEV (no regular file), EEXIST (overlap, unless
     /// it may be replaced), EBUSY (lent, see [`Self::resolve`]), ENOSPC (budget), what `mmap` said, EIO (the guest could not be shown it; or a change that
     /// failed lost mappings, see [`Error::Lost`]).
+    ///
+    /// # Examples
+    /// ```
+    /// # mod doc { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/mapper.rs")); }
+    /// # use {daxmap_core::*, doc::*};
+    /// # let (mapper, file) = (mapper()?, file()?);
+    /// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    /// let (file_offset, window_offset, length) = (FileOffset(0), WindowOffset(0), mapper.page_size());
+    /// let request = |writable| MapRequest { file_offset, window_offset, length, writable };
+    /// mapper.setup(fd, &request(false), Overlap::Refuse)?;
+    /// mapper.setup(fd, &request(true), Overlap::Refuse)?; // the same range: an upgrade
+    /// assert_eq!((mapper.stats().setup_count, mapper.stats().upgrade_count), (1, 1));
+    /// let refused = mapper.setup(fd, &request(true), Overlap::Refuse).unwrap_err();
+    /// assert!(matches!(refused, Error::Overlap { .. }));
+    /// mapper.setup(fd, &request(true), Overlap::Replace)?; // what a guest means
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn setup(&self, fd: RawFd, request: &MapRequest, overlap: Overlap) -> Result<()> {
         self.attempt("setup_mapping", || {
             let span = self.span_of(request)?;
@@ -76,6 +93,17 @@ impl Mapper {
     ///
     /// # Errors
     /// As [`Self::setup`], and EINVAL where the file is empty. What depends on its length comes after the file.
+    ///
+    /// # Examples
+    /// ```
+    /// # mod doc { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/mapper.rs")); }
+    /// # use {daxmap_core::*, doc::*};
+    /// # let (mapper, file) = (mapper()?, file()?);
+    /// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    /// file.set_len(page + 1)?;
+    /// assert_eq!(mapper.map_file(fd, WindowOffset(0), false, Overlap::Refuse)?, 2 * page);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn map_file(&self, fd: RawFd, window_offset: WindowOffset, writable: bool, overlap: Overlap) -> Result<u64> {
         let length = self.attempt("map_file", || {
             self.window.check_aligned("window_offset", window_offset.0)?;

@@ -14,6 +14,18 @@ impl Mapper {
     ///
     /// # Errors
     /// ENODEV (closed), EPERM (forked child).
+    ///
+    /// # Examples
+    /// ```
+    /// # mod doc { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/mapper.rs")); }
+    /// # use {daxmap_core::*, doc::*};
+    /// # let (mapper, file) = (mapper()?, file()?);
+    /// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    /// mapper.setup(fd, &request(0, page), Overlap::Refuse)?;
+    /// mapper.reset()?;
+    /// mapper.setup(fd, &request(0, page), Overlap::Refuse)?; // the guest has booted again
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reset(&self) -> Result<()> {
         self.attempt("reset", || {
             self.locked(|open| {
@@ -31,6 +43,19 @@ impl Mapper {
     ///
     /// # Errors
     /// EPERM (forked child), EDEADLK (in a callback of this mapper), EINTR (told to wait no longer).
+    ///
+    /// # Examples
+    /// ```
+    /// # mod doc { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/mapper.rs")); }
+    /// # use {daxmap_core::*, doc::*};
+    /// # let (mapper, file) = (mapper()?, file()?);
+    /// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    /// mapper.drain_all()?;
+    /// let refused = mapper.setup(fd, &request(0, page), Overlap::Refuse).unwrap_err();
+    /// assert!(matches!(refused, Error::Closed));
+    /// mapper.drain_all()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn drain_all(&self) -> Result<()> {
         match self.gate() {
             Err(Error::Closed) => return Ok(()),

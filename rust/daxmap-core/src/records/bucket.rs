@@ -40,6 +40,19 @@ impl Limiter {
 }
 
 /// Warnings that a guest can cause: ten at once, then one a second.
+///
+/// # Examples
+/// ```
+/// use daxmap_core::Warnings;
+///
+/// let warnings = Warnings::new();
+/// let guest_wrote = "no such file: a\nb";
+/// for _ in 0..10 {
+///     let text = warnings.admit(format_args!("{guest_wrote}"));
+///     assert_eq!(text.as_deref(), Some(r"no such file: a\nb"), "one line, whatever the guest wrote");
+/// }
+/// assert_eq!(warnings.admit(format_args!("{guest_wrote}")), None, "for a second there were enough");
+/// ```
 #[derive(Debug)]
 pub struct Warnings {
     limiter: Mutex<Limiter>,

@@ -83,6 +83,20 @@ fn keep(shared: Arc<Shared>, region: Box<Region>, charge: Charge, notes: &mut Ve
 ///
 /// The reservation outlives the mapper: as long as a memory slot points there, freed addresses would show the guest
 /// whatever lands there. [`HostWindowBackend::release`] frees it. A clone is the same window.
+///
+/// # Examples
+/// ```
+/// use daxmap_core::{GuestAddress, HostWindowBackend, Mapper, Options};
+///
+/// let window = HostWindowBackend::new()?;
+/// let mapper = Mapper::new(GuestAddress(1 << 32), 2 << 20, Options::default(), |w| window.attach(w))?;
+/// let userspace_addr = mapper.host_address().unwrap(); // of your kvm_userspace_memory_region
+/// assert!(window.release().is_err(), "the mapper works in it");
+/// mapper.drain_all()?;
+/// // Delete the memory slot, or destroy the VM, and only then:
+/// window.release()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct HostWindowBackend {
     shared: Arc<Shared>,
