@@ -69,6 +69,8 @@ clean: ## remove all that the other targets made
 	rm -f python/daxmap/*.so
 	find python tests -name __pycache__ -prune -exec rm -rf {} +
 
+include ci.mk
+
 $(BUILT): $(TOOLS) $(RUST_SOURCES)
 	$(BIN)/maturin develop --release
 	@touch $@
