@@ -60,7 +60,7 @@ pub use stats::Stats;
 pub use sys::{Errno, FileId, ForkGuard, HostRange, HostSlice, access_refusal, page_size};
 pub use window::Window;
 
-/// The code of README.md runs with the examples.
-#[cfg(doctest)]
+/// The code of README.md runs with the examples, where its backend is.
+#[cfg(all(doctest, target_os = "linux"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
