@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs on a Mac what can run there: the core's tests, the Python tests that need no Linux, and examples/macos_vmm.py, whose
 # guest Hypervisor.framework runs. Most Macs that are virtual machines lack it, GitHub's too: there it says SKIP; with
-# HVF=require that is a failure. With SIGN=yes the Python that runs is given the entitlement, in place: docs/macos.md.
+# HVF=require that is a failure. With SIGN=yes the Python that runs is given the entitlement, in place.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,7 +29,11 @@ path, size = ctypes.create_string_buffer(4096), ctypes.c_uint32(4096)
 ctypes.CDLL(None)._NSGetExecutablePath(path, ctypes.byref(size))
 print(os.path.realpath(os.fsdecode(path.value)))')
   plist=target/hypervisor.plist
-  sed -n '/^<?xml/,/^<plist/p' docs/macos.md >"$plist"
+  cat >"$plist" <<'PLIST'
+<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0"><dict><key>com.apple.security.hypervisor</key><true/></dict></plist>
+PLIST
   [ -w "$program" ] && root='' || root=sudo
   $root codesign --sign - --force --entitlements "$plist" "$program"
 fi
