@@ -67,7 +67,7 @@ impl Mapper {
     /// # use {daxmap_core::*, doc::*};
     /// # let (mapper, file) = (mapper()?, file()?);
     /// # let (page, fd) = (mapper.page_size(), std::os::fd::AsRawFd::as_raw_fd(&file));
-    /// mapper.map_file(fd, WindowOffset(0), true)?;
+    /// mapper.map_file(fd, WindowOffset(0), true, Overlap::Refuse)?;
     /// mapper.write(GuestAddress(BASE.0 + 1), b"DAX")?;
     /// assert_eq!(mapper.read(BASE, 5)?, b"\0DAX\0");
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -25,7 +25,7 @@ impl Mapper {
     /// mapper.setup(fd, &request(0, page), Overlap::Refuse)?;
     /// assert!(mapper.explain(BASE)?.ends_with("loads reach it, stores are refused"));
     /// assert!(mapper.explain(GuestAddress(BASE.0 + page))?.contains("a hole at window offset"));
-    /// assert!(mapper.explain(GuestAddress(0))?.ends_with("guest addresses are wanted, not window offsets"));
+    /// assert!(mapper.explain(GuestAddress(0))?.contains("is outside the window"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn explain(&self, address: GuestAddress) -> Result<String> {

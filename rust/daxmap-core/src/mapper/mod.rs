@@ -52,14 +52,14 @@ pub struct Options {
 /// # Examples
 /// ```
 /// # #[cfg(target_os = "linux")] {
-/// # use daxmap_core::{GuestAddress, HostWindowBackend, Mapper, Options, WindowOffset};
+/// # use daxmap_core::{GuestAddress, HostWindowBackend, Mapper, Options, Overlap, WindowOffset};
 /// use std::os::fd::AsRawFd;
 ///
 /// let file = std::fs::File::open(std::env::current_exe()?)?;
 /// let window = HostWindowBackend::new()?;
-/// let options = Options { readonly: true, ..Options::default() };
+/// let options = Options, Overlap { readonly: true, ..Options::default() };
 /// let mapper = Mapper::new(GuestAddress(4 << 30), 1 << 30, options, |w| window.attach(w))?.named("root".to_owned());
-/// let length = mapper.map_file(file.as_raw_fd(), WindowOffset(0), false)?;
+/// let length = mapper.map_file(file.as_raw_fd(), WindowOffset(0), false, Overlap::Refuse)?;
 /// assert_eq!(mapper.stats().live_bytes, length);
 /// mapper.drain_all()?; // before the VM is destroyed
 /// window.release()?; // when no memory slot points at the window any more
