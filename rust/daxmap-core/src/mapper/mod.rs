@@ -57,7 +57,7 @@ pub struct Options {
 ///
 /// let file = std::fs::File::open(std::env::current_exe()?)?;
 /// let window = HostWindowBackend::new()?;
-/// let options = Options, Overlap { readonly: true, ..Options::default() };
+/// let options = Options { readonly: true, ..Options::default() };
 /// let mapper = Mapper::new(GuestAddress(4 << 30), 1 << 30, options, |w| window.attach(w))?.named("root".to_owned());
 /// let length = mapper.map_file(file.as_raw_fd(), WindowOffset(0), false, Overlap::Refuse)?;
 /// assert_eq!(mapper.stats().live_bytes, length);
