@@ -17,13 +17,16 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 unexport CONDA_PREFIX
 unexport PYTHONPATH
 
+# What programs keep for later, pip and Zig for two, is here as well: in a folder of this checkout, not in the user's home.
+export XDG_CACHE_HOME := $(CURDIR)/target/cache
+
 # pip says what goes wrong, and nothing else.
 export PIP_QUIET := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # The steps of `test` share cargo's and mypy's caches, and pytest's summary is to come last.
 .NOTPARALLEL:
-.PHONY: help demo test lint rust-test pytest bench fmt wheel clean doctor
+.PHONY: help demo test lint rust-test check-macos pytest bench fmt wheel clean doctor
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +34,7 @@ help: ## list the targets
 demo: $(BUILT) ## build daxmap and show a guest that uses host files through its DAX window
 	$(BIN)/daxmap demo $(ARGS)
 
-include docs.mk linux.mk macos.mk
+include docs.mk linux.mk release.mk
 
 test: lint check-macos rust-test pytest ## build daxmap, check the code and run all tests
 
@@ -54,6 +57,9 @@ rust-test: ## run the tests of the Rust core
 pytest: $(BUILT) ## run the Python tests; make pytest ARGS="tests/test_layout.py -k base" runs a few
 	$(BIN)/pytest $(or $(ARGS),--numprocesses auto --dist loadfile)
 
+check-macos: ## check the code for macOS, on any system
+	bash scripts/check-macos.sh
+
 bench: $(BUILT) ## measure daxmap against its floors, in two minutes; make bench ARGS=--write
 	$(BIN)/python -m benches $(ARGS)
 
@@ -61,7 +67,7 @@ fmt: $(TOOLS) ## format the code
 	cargo fmt --all
 	$(BIN)/ruff format
 
-wheel: $(TOOLS) ## build a wheel into dist/
+wheel: $(TOOLS) ## build a wheel for this machine alone into dist/
 	$(BIN)/maturin build --release --out dist
 
 clean: ## remove all that the other targets made

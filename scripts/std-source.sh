@@ -2,13 +2,14 @@
 # Prints where the source of Rust's standard library is, for exactly the compiler that is here: from it, cargo builds for
 # a target whose library is not installed. Where it can't be had, it says why, and fails.
 #
-# It is rustup's component rust-src if that is installed. Else it is Debian's package rust-src, unpacked into the user's
-# cache: nothing is installed, and apt works with sources and lists of its own, so that releases which this system does
+# It is rustup's component rust-src if that is installed. Else it is Debian's package rust-src, unpacked into target/:
+# nothing is installed, and apt works with sources and lists of its own, so that releases which this system does
 # not use are asked too.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 version=$(rustc --version | cut -d ' ' -f 2)
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/daxmap
+cache=$PWD/target
 kept=$cache/rust-src-$version
 
 for source in "$(rustc --print sysroot)/lib/rustlib/src/rust/library" "$kept"; do

@@ -2,7 +2,7 @@
 # Runs clippy over the workspace for a Mac with Apple silicon, on whatever system this is: nothing is linked, so neither a
 # Mac nor an SDK is needed. Where Rust's standard library for that target can't be had, it says so loudly, and succeeds.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/.."
 
 target=aarch64-apple-darwin
 environment=(env)
@@ -14,7 +14,7 @@ skip() {
 }
 
 if [ ! -d "$(rustc --print target-libdir --target "$target")" ]; then
-  source=$(scripts/macos/std-source.sh 2>&1) || skip "$source (rustup target add $target makes it needless)"
+  source=$(bash scripts/std-source.sh 2>&1) || skip "$source (rustup target add $target makes it needless)"
   # Unstable in cargo, hence the bootstrap switch. It is for these commands alone.
   environment+=(RUSTC_BOOTSTRAP=1 __CARGO_TESTS_ONLY_SRC_ROOT="$source")
   options+=(-Zbuild-std=std,panic_unwind -Zbuild-std-features=)
