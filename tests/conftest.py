@@ -17,6 +17,10 @@ from support.rigs import RIGS, WINDOW_RIGS, HostWindowRig  # noqa: E402
 SUPPORT = TESTS / "support"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--wheel", type=Path, help="what tests/package examines, in place of a wheel that it builds")
+
+
 def pytest_collection_finish() -> None:
     """Have collections of garbage pass over what is there for good: tests make hundreds of them, callbacks too."""
     gc.collect()

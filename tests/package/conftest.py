@@ -6,5 +6,6 @@ from support.wheel import Outside
 
 
 @pytest.fixture(scope="session")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Outside:
-    return Outside(tmp_path_factory.mktemp("outside"))
+def outside(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Outside:
+    wheel = request.config.getoption("wheel")
+    return Outside(tmp_path_factory.mktemp("outside"), wheel and wheel.resolve())

@@ -2,9 +2,12 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from support.paths import PROJECT
 from support.programs import TIMEOUT
@@ -37,6 +40,8 @@ def build(directory: Path, *command: str) -> Path:
 
     One at a time: maturin moves the library away while it packs it, and two files of tests run at once.
     """
+    if shutil.which("cargo") is None:
+        pytest.skip("no Rust toolchain: nothing can be built")
     with (PROJECT / "pyproject.toml").open("rb") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         run(sys.executable, "-m", "maturin", *command, "--out", directory, directory=PROJECT)
@@ -47,10 +52,12 @@ def build(directory: Path, *command: str) -> Path:
 class Outside:
     """A virtual environment in a directory of its own, with the wheel installed, offline and without any extra."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, wheel: Path | None) -> None:
+        """Install a wheel, or the one that this tree makes."""
         self.directory = directory
         self.python = directory / "venv" / "bin" / "python"
-        self.wheel = build(directory / "dist", "build", "--release", "--offline", "--interpreter", sys.executable)
+        command = ("build", "--release", "--offline", "--interpreter", sys.executable)
+        self.wheel = wheel or build(directory / "dist", *command)
         run(sys.executable, "-m", "venv", "--without-pip", directory / "venv", directory=directory)
         pip = (sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", "--no-index")
         run(*pip, self.wheel, directory=directory)
