@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from errno import EROFS
 from pathlib import Path
 
@@ -54,6 +55,20 @@ def blocks(file: str) -> list[str]:
 def snippet() -> str:
     (block,) = (block for block in blocks("docs/how-to/own-dispatcher.md") if "def answer(request: bytes)" in block)
     return block
+
+
+def test_links_of_the_readme_work_on_a_package_index() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    text = (PROJECT / project["readme"]).read_text()
+    links = dict(re.findall(r"^\[([^\]]+)\]: (.+)$", text, re.MULTILINE))
+    inline = re.findall(r"\]\(([^)]+)\)", text)
+    assert [link for link in (*links.values(), *inline) if not link.startswith("https://")] == []
+    assert set(re.findall(r"(?<!!)\[([\w./-]+\.md)\](?![(:])", text)) <= links.keys()
+    ours = re.compile(rf"{project['urls']['Source']}/(blob|tree)/main/(.+)")
+    targets = [match.groups() for link in links.values() if (match := ours.fullmatch(link))]
+    assert len(targets) > 10
+    assert [path for _, path in targets if not (PROJECT / path).exists()] == []
+    assert [path for kind, path in targets if (kind == "tree") != (PROJECT / path).is_dir()] == []
 
 
 def test_first_example_runs_as_pasted(capsys: pytest.CaptureFixture[str]) -> None:
