@@ -14,8 +14,8 @@ def on_config(config: Any) -> Any:  # noqa: ANN401  # mkdocs is not there when m
     """Take the project's addresses from the one place where they are."""
     urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
     config.site_url = urls["Documentation"]
-    config.extra["social"] = [{"icon": "fontawesome/brands/github", "link": urls["Repository"], "name": "Repository"}]
-    config.extra["repository"] = urls["Repository"]
+    config.extra["social"] = [{"icon": "fontawesome/brands/github", "link": urls["Source"], "name": "Repository"}]
+    config.extra["repository"] = urls["Source"]
     config.watch += [str(ROOT / name) for name in (*repository.PAGES, "python", "stubs", "scripts/site")]
     return config
 
