@@ -89,6 +89,7 @@ def test_first_example_runs_pasted_line_by_line(tmp_path: Path) -> None:
         [sys.executable, "-i", "-q", "-W", "error"],
         input=blocks("README.md")[0],
         cwd=tmp_path,
+        env=os.environ | {"HOME": str(tmp_path)},  # a prompt keeps its history there
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
