@@ -26,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # The steps of `test` share cargo's and mypy's caches, and pytest's summary is to come last.
 .NOTPARALLEL:
-.PHONY: help demo test lint rust-test check-macos pytest bench fmt wheel clean doctor
+.PHONY: help demo test lint rust-test check-macos pytest bench fmt clean doctor
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,9 +66,6 @@ bench: $(BUILT) ## measure daxmap against its floors, in two minutes; make bench
 fmt: $(TOOLS) ## format the code
 	cargo fmt --all
 	$(BIN)/ruff format
-
-wheel: $(TOOLS) ## build a wheel for this machine alone into dist/
-	$(BIN)/maturin build --release --out dist
 
 clean: ## remove all that the other targets made
 	rm -rf $(VENV) target dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .benchmarks
