@@ -154,7 +154,9 @@ pub(crate) fn filesystem(fd: RawFd) -> Result<Filesystem, Errno> {
     }
     // SAFETY: fstatfs returned 0, so it filled the struct.
     let statfs = unsafe { statfs.assume_init() };
-    Ok(match statfs.f_type {
+    #[allow(clippy::unnecessary_cast, clippy::cast_possible_wrap)] // it is signed with glibc, and unsigned with musl
+    let magic = statfs.f_type as libc::c_long;
+    Ok(match magic {
         libc::HUGETLBFS_MAGIC => Filesystem::HugeTlb,
         libc::FUSE_SUPER_MAGIC => Filesystem::Fuse,
         _ => Filesystem::Other,
