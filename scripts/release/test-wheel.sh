@@ -14,4 +14,4 @@ wheel=$(echo "$venv"/daxmap-*.whl)
 "$venv/bin/python" -m pip install "$wheel[dev]"
 
 [ $# -gt 0 ] || set -- --numprocesses auto --dist loadfile
-"$venv/bin/pytest" --wheel "$wheel" "$@"
+"$venv/bin/pytest" "--wheel=$wheel" "$@" # in one word: two would be taken for a path to tests
