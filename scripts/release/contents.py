@@ -63,6 +63,8 @@ def faults(path: Path) -> Iterator[str]:
         if name.endswith((".so", ".json")):
             found = sorted(set(BUILD_PATH.findall(content)))
             yield from (f"{name} names {text.decode()}" for text in found)
+        if name.endswith(".so") and "-manylinux" in path.name and b"\0libgcc_s.so.1\0" not in content:
+            yield f"{name} has an unwinder of its own: see wheels.sh"
 
 
 def main(wheels: list[str]) -> int:

@@ -21,9 +21,23 @@ date=$(sed -n 's/^## [0-9.]* - //p' CHANGELOG.md | head -n 1)
 SOURCE_DATE_EPOCH=$("$bin/python" -c "from datetime import datetime as d; print(int(d.fromisoformat('${date}T00:00Z').timestamp()))")
 export SOURCE_DATE_EPOCH
 
+# Builds a stand-in of GCC's libgcc_s.so.1 for linking, and prints its path. $1 is a target of Rust.
+#
+# Zig would link an unwinder of its own into the module. glibc unwinds the stack of a thread that calls pthread_exit(3), as
+# CPython before 3.14 does with those that are left at its end, with libgcc_s's, and the two can't read each other's data:
+# a frame of the module in such a stack would be a crash. So the module is to use libgcc_s, as all of a process does.
+libgcc_s() {
+  local map=scripts/release/libgcc_s.map folder=$CARGO_TARGET_DIR/libgcc_s/$1
+  mkdir -p "$folder"
+  grep -o '_Unwind_[A-Za-z_]*' "$map" | sed 's/.*/void &(void) {}/' >"$folder/libgcc_s.c"
+  "$bin/python" -m ziglang cc -target "${1/-unknown/}" -shared -nostdlib -Wl,-soname,libgcc_s.so.1 \
+    "-Wl,--version-script=$map" -o "$folder/libgcc_s.so.1" "$folder/libgcc_s.c"
+  echo "$folder/libgcc_s.so.1"
+}
+
 # $1 is a target of Rust, $2 the platform tag that the wheel has to earn.
 build() {
-  local target=$1 tag=$2 source
+  local target=$1 tag=$2 source unwinder
   local environment=(env)
   # Panic messages name source files. These are the same wherever the wheel was built.
   local flags=("--remap-path-prefix=$PWD=." "--remap-path-prefix=$registry=crates")
@@ -35,6 +49,10 @@ build() {
   fi
   case $target in
     # Without the flag, the module would have libraries loaded of which it uses nothing.
+    *-gnu)
+      unwinder=$(libgcc_s "$target")
+      flags+=("-Clink-arg=$unwinder")
+      ;;
     *-apple-*) flags+=(-Clink-arg=-Wl,-dead_strip_dylibs) ;;
   esac
   environment+=(CARGO_ENCODED_RUSTFLAGS="$(IFS=$'\x1f' && echo "${flags[*]}")")
