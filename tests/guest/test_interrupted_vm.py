@@ -67,7 +67,8 @@ def raising_at(step: int) -> "TraceFunction":
 def is_interrupted(call: Callable[[], object], step: int) -> bool:
     """Make the call, interrupt it at a bytecode, and say whether it has so many."""
     before = sys.gettrace()
-    sys._getframe().f_trace_opcodes = True  # CPython 3.12 looks at it in `settrace` alone
+    # CPython 3.12 looks at it in `settrace` alone.
+    sys._getframe().f_trace_opcodes = True  # noqa: SLF001  (the documented way)
     sys.settrace(raising_at(step))
     try:
         call()
