@@ -39,7 +39,8 @@ def pack(wheel: Path, contents: dict[str, bytes]) -> Path:
 @pytest.fixture
 def wheel(outside: Outside, tmp_path: Path) -> Path:
     """One that may be released: this machine's, whose module has no place in it."""
-    path = pack(tmp_path / outside.wheel.name, members(outside.wheel) | {MODULE: b"\x7fELF\0crates/pyo3/src/lib.rs\0"})
+    module = b"\x7fELF\0libgcc_s.so.1\0crates/pyo3/src/lib.rs\0"
+    path = pack(tmp_path / outside.wheel.name, members(outside.wheel) | {MODULE: module})
     assert script("sbom.py", path).returncode == 0
     return path
 
@@ -80,6 +81,13 @@ def test_large_wheel_fails(wheel: Path) -> None:
     done = script("contents.py", pack(wheel, members(wheel) | {MODULE: bytes(1_500_000)}))
     assert done.returncode == 1
     assert "bytes are more than 1,500,000" in done.stderr
+
+
+def test_wheel_for_glibc_with_an_unwinder_of_its_own_fails(wheel: Path) -> None:
+    glibc = wheel.with_name(f"daxmap-{daxmap.__version__}-cp311-abi3-manylinux2014_x86_64.whl")
+    done = script("contents.py", pack(glibc, members(wheel) | {MODULE: b"\x7fELF"}))
+    assert done.returncode == 1
+    assert "has an unwinder of its own" in done.stderr
 
 
 def test_sbom_loses_the_path_of_the_checkout_and_nothing_else(outside: Outside, tmp_path: Path) -> None:
