@@ -157,7 +157,8 @@ fn method(object: &Bound<'_, PyAny>, name: &str, arguments: &[&str]) -> PyResult
         Err(error) if error.is_instance_of::<PyAttributeError>(object.py()) => return Ok(None),
         Err(error) => return Err(error),
     };
-    check_callable(&format!("{name} of {}", object.get_type()), &found, arguments)?;
+    // Not by Display: it would swallow what a handler of signals raises.
+    check_callable(&format!("{name} of {}", object.get_type().str()?), &found, arguments)?;
     Ok(Some(found.unbind()))
 }
 
