@@ -4,6 +4,8 @@ import logging
 import signal
 import sys
 import threading
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -158,7 +160,18 @@ def stir_until_interrupted(mess: Mess, interrupter: Interrupter) -> None:
         assert not was_sent, f"interrupt {interrupter.sent} was lost"
 
 
+def mend_standard_library() -> None:
+    """Keep two faults of CPython out of the count, which an interrupt meets as a resolver's traceback is formatted."""
+
+    def text_of(value: object, _what: str, func: Callable[[object], str] = str) -> str:
+        return func(value)
+
+    vars(traceback)["_safe_string"] = text_of  # a bare `except:` of its own swallows the interrupt
+    warnings.filterwarnings("ignore", "unclosed file", ResourceWarning)  # `tokenize.open` leaves the source open
+
+
 def interrupted_at_random(rig: Rig) -> None:
+    mend_standard_library()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.setswitchinterval(1e-5)  # else threads take turns only where one waits
     mess, interrupter = Mess(rig), Interrupter()
@@ -174,7 +187,6 @@ def interrupted_at_random(rig: Rig) -> None:
     mess.end()
 
 
-@pytest.mark.xfail(strict=False, reason="known fault: about one interrupt in a thousand is lost, or leaves a warning")
 def test_interrupts_at_random_moments_all_arrive(tmp_path: Path) -> None:
     run_in_child(interrupted_at_random, "host-window", tmp_path)
 
