@@ -160,138 +160,65 @@ impl RemoveResult {
     }
 }
 
-/// The plain counters by name, in the order in which Python sees them.
-const COUNTERS: [&str; 12] = [
-    "setup_count",
-    "setup_bytes",
-    "remove_count",
-    "upgrade_count",
-    "replaced_count",
-    "split_count",
-    "swept_count",
-    "leaked_count",
-    "lost_count",
-    "live_mappings",
-    "live_bytes",
-    "peak_mappings",
-];
+/// `DaxStats` with these counters, in the order in which Python sees them, and all that goes through each of them.
+macro_rules! counters {
+    ($($name:ident),+ $(,)?) => {
+        /// The plain counters by name.
+        const COUNTERS: &[&str] = &[$(stringify!($name)),+];
 
-#[doc = docstring!(DaxStats)]
-#[pyclass(frozen, eq, module = "daxmap")]
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct DaxStats {
-    #[doc = docstring!(DaxStats.setup_count)]
-    #[pyo3(get)]
-    setup_count: i64,
-    #[doc = docstring!(DaxStats.setup_bytes)]
-    #[pyo3(get)]
-    setup_bytes: i64,
-    #[doc = docstring!(DaxStats.remove_count)]
-    #[pyo3(get)]
-    remove_count: i64,
-    #[doc = docstring!(DaxStats.upgrade_count)]
-    #[pyo3(get)]
-    upgrade_count: i64,
-    #[doc = docstring!(DaxStats.replaced_count)]
-    #[pyo3(get)]
-    replaced_count: i64,
-    #[doc = docstring!(DaxStats.split_count)]
-    #[pyo3(get)]
-    split_count: i64,
-    #[doc = docstring!(DaxStats.swept_count)]
-    #[pyo3(get)]
-    swept_count: i64,
-    #[doc = docstring!(DaxStats.leaked_count)]
-    #[pyo3(get)]
-    leaked_count: i64,
-    #[doc = docstring!(DaxStats.lost_count)]
-    #[pyo3(get)]
-    lost_count: i64,
-    #[doc = docstring!(DaxStats.live_mappings)]
-    #[pyo3(get)]
-    live_mappings: i64,
-    #[doc = docstring!(DaxStats.live_bytes)]
-    #[pyo3(get)]
-    live_bytes: i64,
-    #[doc = docstring!(DaxStats.peak_mappings)]
-    #[pyo3(get)]
-    peak_mappings: i64,
-    by_errno: BTreeMap<i32, i64>,
-}
-
-impl DaxStats {
-    /// The counters in the order of [`COUNTERS`].
-    fn counters(&self) -> [i64; 12] {
-        [
-            self.setup_count,
-            self.setup_bytes,
-            self.remove_count,
-            self.upgrade_count,
-            self.replaced_count,
-            self.split_count,
-            self.swept_count,
-            self.leaked_count,
-            self.lost_count,
-            self.live_mappings,
-            self.live_bytes,
-            self.peak_mappings,
-        ]
-    }
-
-    fn of(counters: [i64; 12], by_errno: BTreeMap<i32, i64>) -> Self {
-        let [
-            setup_count,
-            setup_bytes,
-            remove_count,
-            upgrade_count,
-            replaced_count,
-            split_count,
-            swept_count,
-            leaked_count,
-            lost_count,
-            live_mappings,
-            live_bytes,
-            peak_mappings,
-        ] = counters;
-        Self {
-            setup_count,
-            setup_bytes,
-            remove_count,
-            upgrade_count,
-            replaced_count,
-            split_count,
-            swept_count,
-            leaked_count,
-            lost_count,
-            live_mappings,
-            live_bytes,
-            peak_mappings,
-            by_errno,
+        #[doc = docstring!(DaxStats)]
+        #[pyclass(frozen, eq, module = "daxmap")]
+        #[derive(Debug, PartialEq, Eq)]
+        pub(crate) struct DaxStats {
+            $(
+                #[doc = docstring!(DaxStats.$name)]
+                #[pyo3(get)]
+                $name: i64,
+            )+
+            by_errno: BTreeMap<i32, i64>,
         }
-    }
+
+        impl DaxStats {
+            /// The counters with their names.
+            fn counters(&self) -> impl Iterator<Item = (&'static str, i64)> {
+                COUNTERS.iter().copied().zip([$(self.$name),+])
+            }
+
+            fn since(&self, before: &Self) -> Self {
+                let mut by_errno = self.by_errno.clone();
+                for (errno, earlier) in &before.by_errno {
+                    let count = by_errno.entry(*errno).or_default();
+                    *count = count.saturating_sub(*earlier);
+                }
+                by_errno.retain(|_, count| *count != 0);
+                Self { $($name: self.$name.saturating_sub(before.$name),)+ by_errno }
+            }
+        }
+
+        impl From<Stats> for DaxStats {
+            fn from(stats: Stats) -> Self {
+                let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+                let by_errno = stats.errors.iter().map(|(errno, count)| (*errno, signed(*count))).collect();
+                Self { $($name: signed(stats.$name),)+ by_errno }
+            }
+        }
+    };
 }
 
-impl From<Stats> for DaxStats {
-    fn from(stats: Stats) -> Self {
-        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        let by_errno = stats.errors.iter().map(|(errno, count)| (*errno, signed(*count))).collect();
-        let counters = [
-            stats.setup_count,
-            stats.setup_bytes,
-            stats.remove_count,
-            stats.upgrade_count,
-            stats.replaced_count,
-            stats.split_count,
-            stats.swept_count,
-            stats.leaked_count,
-            stats.lost_count,
-            stats.live_mappings,
-            stats.live_bytes,
-            stats.peak_mappings,
-        ];
-        Self::of(counters.map(signed), by_errno)
-    }
-}
+counters!(
+    setup_count,
+    setup_bytes,
+    remove_count,
+    upgrade_count,
+    replaced_count,
+    split_count,
+    swept_count,
+    leaked_count,
+    lost_count,
+    live_mappings,
+    live_bytes,
+    peak_mappings,
+);
 
 #[pymethods]
 impl DaxStats {
@@ -313,7 +240,7 @@ impl DaxStats {
         peak_mappings: i64,
         errors: Option<BTreeMap<i32, i64>>,
     ) -> Self {
-        let counters = [
+        Self {
             setup_count,
             setup_bytes,
             remove_count,
@@ -326,13 +253,13 @@ impl DaxStats {
             live_mappings,
             live_bytes,
             peak_mappings,
-        ];
-        Self::of(counters, errors.unwrap_or_default())
+            by_errno: errors.unwrap_or_default(),
+        }
     }
 
     #[classattr]
     fn __match_args__(py: Python<'_>) -> PyResult<Py<PyTuple>> {
-        let names = COUNTERS.into_iter().chain(["errors"]);
+        let names = COUNTERS.iter().chain(&["errors"]);
         Ok(PyTuple::new(py, names.collect::<Vec<_>>())?.unbind())
     }
 
@@ -345,17 +272,7 @@ impl DaxStats {
     }
 
     fn __sub__(&self, before: &Self) -> Self {
-        let mut counters = self.counters();
-        for (count, earlier) in counters.iter_mut().zip(before.counters()) {
-            *count = count.saturating_sub(earlier);
-        }
-        let mut by_errno = self.by_errno.clone();
-        for (errno, earlier) in &before.by_errno {
-            let count = by_errno.entry(*errno).or_default();
-            *count = count.saturating_sub(*earlier);
-        }
-        by_errno.retain(|_, count| *count != 0);
-        Self::of(counters, by_errno)
+        self.since(before)
     }
 
     #[doc = docstring!(DaxStats.errors)]
@@ -374,7 +291,7 @@ impl DaxStats {
     #[doc = docstring!(DaxStats.as_dict)]
     fn as_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let all = PyDict::new(py);
-        for (name, count) in COUNTERS.into_iter().zip(self.counters()) {
+        for (name, count) in self.counters() {
             all.set_item(name, count)?;
         }
         all.set_item("errors", self.errors())?;
@@ -387,7 +304,7 @@ impl DaxStats {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        let counters = COUNTERS.into_iter().zip(self.counters()).map(|(name, count)| format!("{name}={count}"));
+        let counters = self.counters().map(|(name, count)| format!("{name}={count}"));
         let errors = self.by_errno.iter().map(|(errno, count)| match errno_name(py, *errno) {
             Some(name) => format!("{errno} {name}: {count}"),
             None => format!("{errno}: {count}"),
