@@ -2,10 +2,10 @@
 
     python examples/snapshot.py
 
-Such a guest does not ask for its mappings again (FUSE_SETUPMAPPING), so whoever restores it has to set them up. This
-process maps two files, has the guest read them, and writes the state of the window to a file, as JSON. Then it starts
-itself anew, and there the same guest reads the files through the restored window. A VMM of your own saves RAM, CPUs and
-devices beside it.
+Such a guest does not ask for its mappings again (FUSE_SETUPMAPPING), so the VMM that restores it has to set them up.
+This process maps two files, has the guest read them, and writes the state of the window to a file, as JSON. Then it
+starts itself anew, and there the same guest reads the files through the restored window. A VMM of your own saves RAM,
+CPUs and devices beside it.
 
 Runs on KVM, else on unicorn. Exits with 0 if the guest read the same, else with 1.
 """

@@ -26,8 +26,8 @@ pub(crate) fn errno_name(py: Python<'_>, errno: i32) -> Option<String> {
     if errno == libc::EDEADLK {
         return Some("EDEADLK".to_owned()); // of the two that Linux has for it, Python names the other
     }
-    let names = py.import("errno").and_then(|module| module.getattr("errorcode")).ok()?;
-    names.get_item(errno).and_then(|name| name.extract()).ok()
+    let names = got(py, py.import("errno").and_then(|module| module.getattr("errorcode")))?;
+    got(py, names.get_item(errno).and_then(|name| name.extract()))
 }
 
 /// A bad value is a `ValueError`, a host that refuses an `OSError`.

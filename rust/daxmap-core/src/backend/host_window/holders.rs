@@ -3,7 +3,7 @@
 use crate::backend::Hold;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Shared by an owner and by whoever holds a part of what it owns.
+/// Shared by an owner and by all that hold a part of what it owns.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     /// What the owner has left behind: dropped with the last holder.
