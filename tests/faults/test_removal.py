@@ -12,7 +12,7 @@ import pytest
 
 from support import faults
 from support.children import Body, Scenarios, name_of, run_in_child
-from support.damage import FREE, check_given_up, opened
+from support.damage import FREE, check_given_up, opened, setup
 from support.faults import Call, Effect, Fault
 from support.host import PAGE, shown_in
 from support.records import Prober, recording
@@ -136,6 +136,17 @@ def intruder_outside_the_mappings_of_a_reset_window_closes_the_mapper(rig: Rig) 
     with suppress(OSError):
         subject.mapper.reset()
     check_given_up(subject, address)
+
+
+@scenario
+def mappings_between_two_intruders_are_swept(rig: Rig) -> None:
+    subject = opened(rig, live=6)
+    start = address_of(subject.mapper)
+    faults.plan(Call.PLACE, Fault(ENOMEM, Effect.INTRUDE))
+    faults.plan(Call.CLEAR, Fault(ENOMEM, Effect.INTRUDE, address=start))
+    with pytest.raises(OSError, match="given up"):
+        setup(subject)
+    check_given_up(subject, start)
 
 
 @scenario

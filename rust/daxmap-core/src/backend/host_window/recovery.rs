@@ -29,7 +29,7 @@ impl Region {
         if compare(self.expectation(span, old)) == Seen::AsExpected {
             return Failure::Unchanged(cause);
         }
-        self.out_of_control = Some(self.out_of_control.map_or(span, |before| before.hull(span)));
+        self.out_of_control.push(span);
         Failure::OutOfControl(cause)
     }
 

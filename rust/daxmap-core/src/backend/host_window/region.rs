@@ -35,8 +35,8 @@ pub(in crate::backend) struct Region {
     /// The devices whose files can be mapped, by access: a mapping of one more fails, if it does, before the kernel has
     /// touched anything. False for those of which that isn't so: each of their files is mapped on trial first.
     proven: BTreeMap<(u64, bool), bool>,
-    /// Where memory of others may lie.
-    pub(super) out_of_control: Option<Span>,
+    /// Where memory of others may lie: ranges that don't overlap.
+    pub(super) out_of_control: Vec<Span>,
     holders: Arc<Holders>,
 }
 
@@ -58,7 +58,7 @@ impl Region {
             window: *window,
             holes: None,
             proven: BTreeMap::new(),
-            out_of_control: None,
+            out_of_control: Vec::new(),
             holders: Arc::default(),
         });
         let apart = Holes::count(size) <= Budget::of_process().left() / SHARE_OF_BUDGET;
@@ -148,7 +148,7 @@ impl Region {
 
     /// The host addresses of `span`, unless others may have memory there.
     pub(super) fn range(&self, span: Span) -> Result<Range<usize>, Failure> {
-        if self.out_of_control.is_some_and(|lost| lost.overlaps(span)) {
+        if self.out_of_control.iter().any(|lost| lost.overlaps(span)) {
             return Err(Failure::Unchanged(Errno(libc::EIO).into()));
         }
         let length = usize::try_from(span.length()).map_err(|_| Failure::Unchanged(Errno(libc::EINVAL).into()))?;
@@ -157,7 +157,7 @@ impl Region {
 
     /// Whether memory of others may lie in it, so that it can never be freed.
     pub(in crate::backend) fn is_out_of_control(&self) -> bool {
-        self.out_of_control.is_some()
+        !self.out_of_control.is_empty()
     }
 
     /// Keeps the addresses reserved, whatever is released, until it is dropped.
