@@ -9,17 +9,19 @@ import sys
 import time
 from pathlib import Path
 
+from debian_packages.apt import BACKPORTS, STABLE, Apt
+from debian_packages.cache import CACHE, run_folder
+from debian_packages.skipping import SkippedError
+from emulation.kernels import get_kernel
+from emulation.qemu import get_qemu
 from linux_guest.bench import run_bench
-from linux_guest.cache import run_folder
-from linux_guest.debian import Apt
 from linux_guest.initramfs import build_agent, get_busybox
-from linux_guest.kernels import RELEASES, get_kernel
-from linux_guest.qemu import get_qemu
 from linux_guest.report import Report
 from linux_guest.run import System, run_checks, run_shell
-from linux_guest.skipping import SkippedError
 
-CACHE = Path(__file__).parents[2] / "target" / "linux-guest"
+RELEASES = (STABLE, BACKPORTS)
+"""Their kernels are booted. From 7.1 on, which backports has, the guest checks every reply."""
+DRIVERS = ("virtio_pci", "virtiofs")
 
 
 def main(arguments: list[str]) -> int:
@@ -44,9 +46,10 @@ def set_up(cache: Path, folder: Path) -> list[System]:
     started = time.monotonic()
     agent = build_agent(folder)
     apt = Apt(cache / "apt")
-    qemu = get_qemu(apt, cache)
+    qemu = get_qemu(apt, cache, "x86_64")
     busybox = get_busybox(apt, cache)
-    systems = [System(qemu, get_kernel(apt, cache, release), busybox, agent) for release in RELEASES]
+    kernels = [get_kernel(apt, cache, "linux-image-amd64", release, DRIVERS) for release in RELEASES]
+    systems = [System(qemu, kernel, busybox, agent) for kernel in kernels]
     apt.clean()
     print(
         f"QEMU {qemu.version} and {len(systems)} kernels are there after {time.monotonic() - started:.0f} s", flush=True

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from linux_guest.cache import made_once
-from linux_guest.debian import Apt, unpack
+from debian_packages.apt import STABLE, Apt, unpack
+from debian_packages.cache import made_once
+from emulation.processes import Process
 from linux_guest.guest import PAGE, Guest
 from linux_guest.initramfs import build_initramfs
-from linux_guest.processes import Process
-from linux_guest.qemu import machine
+from linux_guest.machine import machine
 from linux_guest.rig import MIB
 from linux_guest.run import AGENT, BOOT_LIMIT, CONSOLE, System
 from linux_guest.server import Server
@@ -71,7 +71,7 @@ def run_bench(system: System, apt: Apt, cache: Path, folder: Path) -> int:
 
 def _virtiofsd(apt: Apt, cache: Path, host: Path, folder: Path) -> Process:
     """Debian's, started by the loader that came with it."""
-    tree = made_once(cache / "virtiofsd", lambda made: unpack(apt.fetch("virtiofsd"), made))
+    tree = made_once(cache / "virtiofsd", lambda made: unpack(apt.fetch("virtiofsd", release=STABLE), made))
     libraries = tree / "usr/lib/x86_64-linux-gnu"
     loader = (str(libraries / "ld-linux-x86-64.so.2"), "--library-path", str(libraries))
     options = ["--socket-path", f"{VIRTIOFSD}.sock", "--shared-dir", str(host), "--tag", VIRTIOFSD, "--sandbox", "none"]

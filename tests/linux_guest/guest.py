@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from linux_guest.processes import GoneError, HangError, Process
+from emulation.processes import GoneError, HangError, Process
 
 PAGE = 4096
 AT_FDCWD = -100

@@ -5,10 +5,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from linux_guest.cache import made_once
-from linux_guest.debian import Apt, unpack
-from linux_guest.kernels import Kernel
-from linux_guest.skipping import SkippedError, need_program
+from debian_packages.apt import Apt, unpack
+from debian_packages.cache import made_once
+from debian_packages.skipping import SkippedError, need_program
+from emulation.kernels import Kernel
 
 HERE = Path(__file__).parent
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from emulation.processes import GoneError, HangError
 from linux_guest.guest import GuestFaultError
-from linux_guest.processes import GoneError, HangError
 from linux_guest.rig import NotHereError
 
 _LONGEST = 400

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from emulation.kernels import Kernel
+from emulation.processes import Process
+from emulation.qemu import Qemu
 from linux_guest import checks
 from linux_guest.guest import PAGE, PROT_READ, PROT_WRITE, Guest
 from linux_guest.initramfs import build_initramfs
-from linux_guest.kernels import Kernel
-from linux_guest.processes import Process
-from linux_guest.qemu import Qemu, machine
+from linux_guest.machine import machine
 from linux_guest.report import Report
 from linux_guest.rig import MIB, RANGE, Rig, Share, same
 from linux_guest.server import Server

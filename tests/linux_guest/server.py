@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from linux_guest.processes import Process
+from emulation.processes import Process
 
 READY_LIMIT = 20
 STATUS_LIMIT = 10

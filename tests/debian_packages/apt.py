@@ -7,10 +7,10 @@ program with all that it needs, down to the C library, whatever this machine has
 import re
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from linux_guest.skipping import SkippedError, need_program
+from debian_packages.skipping import SkippedError, need_program
 
 KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 STABLE, BACKPORTS = "trixie", "trixie-backports"
@@ -25,8 +25,8 @@ Dir::State "{work}";
 Dir::State::status "{work}/status";
 Dir::Cache "{work}";
 Dir::Cache::pkgcache "pkgcache.bin";
-APT::Architecture "amd64";
-APT::Architectures {{ "amd64"; }};
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
 APT::Install-Recommends "false";
 APT::Sandbox::User "";
 Acquire::Languages "none";
@@ -36,10 +36,12 @@ Acquire::Retries "1";
 
 
 class Apt:
-    """apt in a folder of its own, which knows trixie and its backports."""
+    """apt in a folder of its own, for one architecture and the releases that it is to choose from."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, architecture: str = "amd64", releases: Sequence[str] = (STABLE, BACKPORTS)) -> None:
         self._work = work
+        self._architecture = architecture
+        self._releases = releases
         self._archives = work / "archives"
         self._updated = False
 
@@ -48,11 +50,11 @@ class Apt:
         for package in self._archives.glob("*.deb"):
             package.unlink()
 
-    def fetch(self, package: str, release: str = STABLE) -> list[Path]:
-        """A package with all it depends on."""
+    def fetch(self, *packages: str, release: str) -> list[Path]:
+        """Packages with all they depend on."""
         self._archives.mkdir(parents=True, exist_ok=True)
         self.clean()
-        self._run("apt-get", "install", "--download-only", "--yes", "--target-release", release, package)
+        self._run("apt-get", "install", "--download-only", "--yes", "--target-release", release, *packages)
         return sorted(self._archives.glob("*.deb"))
 
     def fetch_alone(self, *packages: str) -> list[Path]:
@@ -82,16 +84,16 @@ class Apt:
         return _run(command, "-c", f"{self._work}/apt.conf", "-q", *arguments, cwd=cwd)
 
     def _set_up(self) -> None:
-        need_program("apt-get", "which fetches QEMU and the kernels", "apt, on a Debian system")
+        need_program("apt-get", "which fetches Debian's packages", "apt, on a Debian system")
         need_program("dpkg-deb", "which unpacks them", "dpkg, on a Debian system")
         if not KEYS.exists():
             raise SkippedError(f"no {KEYS}, which tells genuine packages (apt install debian-archive-keyring)")
         for folder in ("lists/partial", "archives/partial"):
             (self._work / folder).mkdir(parents=True, exist_ok=True)
         (self._work / "status").touch()
-        (self._work / "apt.conf").write_text(_CONF.format(work=self._work))
+        (self._work / "apt.conf").write_text(_CONF.format(work=self._work, architecture=self._architecture))
         mirror = _mirror()
-        lines = [f"deb [signed-by={KEYS}] {mirror} {release} main\n" for release in (STABLE, BACKPORTS)]
+        lines = [f"deb [signed-by={KEYS}] {mirror} {release} main\n" for release in self._releases]
         (self._work / "sources.list").write_text("".join(lines))
         _run("apt-get", "-c", f"{self._work}/apt.conf", "-q", "--error-on=any", "update")
         self._updated = True

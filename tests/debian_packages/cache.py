@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
+CACHE = Path(__file__).parents[2] / "target" / "emulation"
+"""What is kept from run to run."""
+
 
 def made_once(target: Path, make: Callable[[Path], None]) -> Path:
     """A folder that `make` fills. It gets its name when it is complete: one that was interrupted is made again."""
