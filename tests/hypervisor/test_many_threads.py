@@ -1,5 +1,6 @@
 """Threads and callbacks at once: a mapper whose hypervisor is a Python object, which fails and looks back."""
 
+import ctypes
 import gc
 import os
 import threading
@@ -185,6 +186,8 @@ def program_that_ends_with_threads_at_work(rig: Rig) -> None:
     under_way.wait(PATIENCE)
     subject.abandon()
     rig.close = lambda: None  # type: ignore[method-assign]
+    # All threads may have ended just before the interpreter does. Then the mapper would be dropped, with a warning.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(subject.mapper))
 
 
 @pytest.mark.parametrize("backend", ["host-window", "hypervisor"])
