@@ -42,8 +42,9 @@ impl AsFd for Memory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     size: u64,
-    modified: (i64, u64),
-    changed: (i64, u64),
+    // Nanoseconds are i64 on some processors and u64 on others.
+    modified: (i64, i128),
+    changed: (i64, i128),
 }
 
 /// A range of a file, and where its copy lies.
@@ -144,8 +145,11 @@ fn stamp(file: BorrowedFd<'_>) -> io::Result<(u64, Option<Stamp>)> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
     let stat = fstat(file)?;
     let size = u64::try_from(stat.st_size).unwrap_or(0);
-    let stamp =
-        Stamp { size, modified: (stat.st_mtime, stat.st_mtime_nsec), changed: (stat.st_ctime, stat.st_ctime_nsec) };
+    let stamp = Stamp {
+        size,
+        modified: (stat.st_mtime, stat.st_mtime_nsec.into()),
+        changed: (stat.st_ctime, stat.st_ctime_nsec.into()),
+    };
     let settled = stat.st_mtime.max(stat.st_ctime).checked_add(OLD_ENOUGH).is_some_and(|then| then < now);
     Ok((size, settled.then_some(stamp)))
 }
