@@ -74,9 +74,32 @@ def test_upgrade_is_one_mmap_and_one_fstat(scene: Scene) -> None:
 
 
 def test_removal_is_one_mmap(scene: Scene) -> None:
+    for _ in range(2):
+        scene.setup(1, 4, 5)
+        scene.remove([1, 4, 5])
     scene.setup(1, 4, 5)
     for slot in (1, 4, 5):
         assert scene.calls(lambda: scene.mapper.remove_mapping(slot * SLOT, SLOT)) == {"mmap": 1}  # noqa: B023
+
+
+def test_first_removal_from_a_slot_changes_the_holes_beside_it_too(scene: Scene) -> None:
+    """So that its own hole never merges with them again."""
+    scene.setup(6, 8, 11)
+    for slot, calls in ((6, 3), (8, 2), (11, 1)):
+        assert scene.calls(lambda: scene.mapper.remove_mapping(slot * SLOT, SLOT)) == {"mmap": calls}  # noqa: B023
+    holes = areas(scene.mapper)
+    scene.setup(6, 8, 11)
+    assert areas(scene.mapper) == holes
+
+
+def test_making_a_window_costs_the_same_whatever_its_size(window_rig: HostWindowRig, tracer: Tracer) -> None:
+    made = []
+    for size in (SLOT, 8 * GIB):
+        with tracer.calls() as calls:
+            subject = window_rig.open(size)
+        assert areas(subject.mapper) == 1
+        made.append(calls)
+    assert made[0]["mmap"] == made[1]["mmap"]
 
 
 @pytest.mark.parametrize("length", [PAGE, SLOT // 2])

@@ -107,7 +107,7 @@ pub trait Backend: Debug + Send {
         None
     }
 
-    /// How many VMAs of this process the window has without mappings, at most.
+    /// How many VMAs of this process the window would have now without mappings, at most.
     fn vmas_of_window(&self) -> u64 {
         0
     }

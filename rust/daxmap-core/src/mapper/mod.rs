@@ -91,7 +91,6 @@ struct Open {
     backend: Box<dyn Backend>,
     /// For the window, what is in the book, and what the backend has not settled.
     charge: Charge,
-    vmas_of_window: u64,
     vmas_per_mapping: u64,
     /// What to log once the lock is dropped.
     notes: Vec<String>,
@@ -121,7 +120,6 @@ impl Mapper {
         let backend = attach(&window)?;
         let host_address = backend.host_address();
         let mut open = Open {
-            vmas_of_window: backend.vmas_of_window(),
             vmas_per_mapping: backend.vmas_per_mapping(),
             book: Book::default(),
             backend,
@@ -314,7 +312,7 @@ impl Open {
     /// Charges the budget for what there is now.
     fn recharge(&mut self) {
         let mappings = self.entries().saturating_mul(self.vmas_per_mapping);
-        self.charge.set(self.vmas_of_window.saturating_add(mappings));
+        self.charge.set(self.backend.vmas_of_window().saturating_add(mappings));
     }
 }
 

@@ -138,11 +138,15 @@ fn a_range_s_holes_are_of_one_kind_whatever_was_removed() {
     let mapper = Mapper::new(GuestAddress(BASE), DAX_RANGE * 5, Options::default(), |of| window.attach(of)).unwrap();
     let address = mapper.host_address().unwrap() as u64;
     let range = DAX_RANGE / page_size();
+    let start_of = |page: u64| WindowOffset(page * page_size());
+    for number in [1, 3] {
+        assert_eq!(setup(0, 0, (number * range, range), false).make(&mapper, &files).errno, 0);
+        mapper.remove(start_of(number * range), DAX_RANGE).unwrap();
+    }
     // From the middle of range 1 to the middle of range 3; then a page in the removed part of each.
     for pages in [(range * 3 / 2, range * 2), (range * 3 / 2 + 9, 1), (range * 3 + 9, 1)] {
         assert_eq!(setup(0, 0, pages, false).make(&mapper, &files).errno, 0);
-        let (start, length) = (WindowOffset(pages.0 * page_size()), pages.1 * page_size());
-        mapper.remove(start, length).unwrap();
+        mapper.remove(start_of(pages.0), pages.1 * page_size()).unwrap();
         assert_eq!(vmas(address, address + 5 * DAX_RANGE), 5, "one a range");
     }
     mapper.drain_all().unwrap();

@@ -16,7 +16,7 @@ impl Region {
     /// nothing at all.
     pub(super) fn recover(&mut self, span: Span, cause: Refusal, old: &[Mapping]) -> Failure {
         let Ok(range) = self.range(span) else { return Failure::Unchanged(cause) };
-        let kind = self.hole_kind(span);
+        let kind = self.holes.kind(span);
         if self.reservation.refill(span.start().0, range.len(), kind).is_ok() {
             return self.even_out(span, kind).err().unwrap_or_else(|| {
                 if old.is_empty() {

@@ -5,7 +5,6 @@ use super::holes::Holes;
 use crate::addr::{DAX_RANGE, Span};
 use crate::backend::{Failure, Hold, Placement};
 use crate::book::Mapping;
-use crate::budget::Budget;
 use crate::open_error::OpenError;
 use crate::records::LOG_TARGET;
 use crate::refusal::Refusal;
@@ -22,16 +21,11 @@ const ALIGNMENT: usize = DAX_RANGE as usize;
 /// The addresses a process can have: 47 bits on `x86_64` (`Documentation/arch/x86/x86_64/mm.rst`), 48 elsewhere.
 const ADDRESS_SPACE: u64 = 1 << if cfg!(target_arch = "x86_64") { 47 } else { 48 };
 
-/// How much of what is left of the process's VMAs a window may take so that its holes don't merge: a quarter.
-const SHARE_OF_BUDGET: u64 = 4;
-
 /// The window's host addresses, as their owner works on them.
 #[derive(Debug)]
 pub(in crate::backend) struct Region {
     pub(super) reservation: Reservation,
-    window: Window,
-    /// `None` where holes merge: in windows with too many ranges for a VMA each.
-    pub(super) holes: Option<Holes>,
+    pub(super) holes: Holes,
     /// The devices whose files can be mapped, by access: a mapping of one more fails, if it does, before the kernel has
     /// touched anything. False for those of which that isn't so: each of their files is mapped on trial first.
     proven: BTreeMap<(u64, bool), bool>,
@@ -53,31 +47,13 @@ impl Region {
                 .then(|| "RLIMIT_AS, or vm.max_map_count, leaves no room: take a smaller window".to_owned()),
         };
         let reservation = Reservation::new(length, ALIGNMENT).map_err(refused)?;
-        let mut region = Box::new(Self {
+        Ok(Box::new(Self {
             reservation,
-            window: *window,
-            holes: None,
+            holes: Holes::new(size),
             proven: BTreeMap::new(),
             out_of_control: Vec::new(),
             holders: Arc::default(),
-        });
-        let apart = Holes::count(size) <= Budget::of_process().left() / SHARE_OF_BUDGET;
-        if apart && region.keep_holes_apart().is_err() {
-            // Nobody points at it yet: should the host keep it, a range of addresses is all that is lost.
-            let _ = region.release();
-            return Err(refused(Errno(libc::ENOMEM)));
-        }
-        Ok(region)
-    }
-
-    /// From now on, neighbouring holes don't merge.
-    fn keep_holes_apart(&mut self) -> Result<(), Failure> {
-        let holes = self.holes.insert(Holes::new(self.window.size()));
-        holes.odd().try_for_each(|span| self.clear(span, &[]))
-    }
-
-    pub(super) fn vmas(&self) -> u64 {
-        if self.holes.is_some() { Holes::count(self.window.size()) } else { 1 }
+        }))
     }
 
     /// The addresses, for a guest to be shown.
@@ -100,7 +76,9 @@ impl Region {
             // Whether a file of FUSE can be mapped is for its server to say, at each open.
             self.proven.entry(device).or_insert_with(|| filesystem(fd) == Ok(Filesystem::Other));
         }
-        self.reservation.place(span.start().0, &file, writable).map_err(|errno| {
+        let placed = self.reservation.place(span.start().0, &file, writable);
+        self.holes.placed(span);
+        placed.map_err(|errno| {
             if access_refusal(fd, writable) == Some(errno) {
                 return Failure::Unchanged(errno.into()); // said before anything is touched: the common refusal is cheap
             }
@@ -118,22 +96,16 @@ impl Region {
 
     /// Makes `span` a hole, whatever of `old` lies in it.
     pub(super) fn clear(&mut self, span: Span, old: &[Mapping]) -> Result<(), Failure> {
-        let kind = self.hole_kind(span);
+        let kind = self.holes.kind(span);
         let length = self.range(span)?.len();
         let cleared = self.reservation.clear(span.start().0, length, kind);
         cleared.map_err(|errno| self.recover(span, Refusal::io(errno), old))?;
         self.even_out(span, kind)
     }
 
-    /// The kind of hole that `span` is to become.
-    pub(super) fn hole_kind(&self, span: Span) -> HoleKind {
-        self.holes.as_ref().map_or(HoleKind::Plain, |holes| holes.kind(span))
-    }
-
-    /// Sees to it that each range has holes of one kind, now that `span` is one of that kind.
+    /// Sees to it that each range has holes of one kind, now that `span` is one of that kind, and that it merges with none.
     pub(super) fn even_out(&mut self, span: Span, kind: HoleKind) -> Result<(), Failure> {
-        let Some(holes) = &mut self.holes else { return Ok(()) };
-        for part in holes.cleared(span, kind).into_iter().flatten() {
+        for part in self.holes.cleared(span, kind).into_iter().flatten() {
             let range = self.range(part)?;
             if let Err(errno) = self.reservation.clear(part.start().0, range.len(), HoleKind::Distinct) {
                 // A hole it is, of either kind, or the region is lost.
@@ -177,9 +149,9 @@ impl Region {
 
     /// Frees the addresses, or gives the region back. Nobody holds them.
     fn free(self) -> Result<(), (Box<Self>, Errno)> {
-        let Self { reservation, window, holes, proven, out_of_control, holders } = self;
+        let Self { reservation, holes, proven, out_of_control, holders } = self;
         reservation.release().map_err(|(reservation, errno)| {
-            (Box::new(Self { reservation, window, holes, proven, out_of_control, holders }), errno)
+            (Box::new(Self { reservation, holes, proven, out_of_control, holders }), errno)
         })
     }
 }

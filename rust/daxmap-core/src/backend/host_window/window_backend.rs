@@ -41,7 +41,7 @@ impl Backend for WindowBackend {
     }
 
     fn vmas_of_window(&self) -> u64 {
-        self.region.vmas()
+        self.region.holes.vmas()
     }
 
     /// Its own, and the hole that it splits off.
