@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Builds wheels into dist/, on whatever system this is, and checks them: of the platforms that are named, or of all.
 #
-#   wheels.sh [manylinux-x86_64] [manylinux-aarch64] [musllinux-x86_64] [musllinux-aarch64] [macos-arm64]
+#   wheels.sh [manylinux-x86_64] [manylinux-aarch64] [musllinux-x86_64] [musllinux-aarch64] [macos-arm64] [manylinux-ppc64le]
+#
+# The last is not released: `make ppc64le` runs the tests on it.
 #
 # Each platform has two: one of the stable ABI for CPython 3.11 and later, and one for free-threaded CPython 3.14, which has no
 # stable ABI. maturin knows both interpreters, so neither has to be here. Zig is the linker: it brings the symbols of old glibc
@@ -69,6 +71,7 @@ for platform; do
     manylinux-aarch64) build aarch64-unknown-linux-gnu manylinux2014 ;;
     musllinux-x86_64) build x86_64-unknown-linux-musl musllinux_1_2 ;;
     musllinux-aarch64) build aarch64-unknown-linux-musl musllinux_1_2 ;;
+    manylinux-ppc64le) build powerpc64le-unknown-linux-gnu manylinux2014 ;;
     macos-arm64) build aarch64-apple-darwin pypi ;;
     *) echo "wheels: $platform is no platform that wheels are built for: see $0" >&2 && exit 2 ;;
   esac

@@ -28,14 +28,15 @@ class Kernel:
         return (self.folder / "version").read_text()
 
     @property
-    def modules(self) -> list[Path]:
-        """In the order to load them."""
-        return sorted(self.folder.glob("*.ko"))
+    def modules(self) -> Path:
+        """A folder of drivers, named in the order in which to load them."""
+        return self.folder / "modules"
 
 
 def get_kernel(apt: Apt, cache: Path, package: str, release: str, drivers: Sequence[str]) -> Kernel:
     """The kernel that a package of a release stands for, `linux-image-amd64` say, with some drivers."""
-    made = made_once(cache / f"{package}-{release}", lambda folder: _unpack(apt, package, release, drivers, folder))
+    name = "-".join((package, release, *drivers))
+    made = made_once(cache / name, lambda folder: _unpack(apt, package, release, drivers, folder))
     return Kernel(made)
 
 
@@ -51,9 +52,10 @@ def _unpack(apt: Apt, package: str, release: str, drivers: Sequence[str], folder
     (folder / "vmlinuz").write_bytes(next(data for name, data in by_name.items() if name.startswith("vmlinu")))
     (folder / "version").write_text(kernel)
     built_in = {_driver(line) for line in by_name["modules.builtin"].decode().split()}
+    (folder / "modules").mkdir()
     modules = Modules({_driver(name): data for name, data in by_name.items() if ".ko" in name}, built_in)
     for number, driver in enumerate(modules.in_order(drivers)):
-        (folder / f"{number:02}-{driver}.ko").write_bytes(modules[driver])
+        (folder / "modules" / f"{number:02}-{driver}.ko").write_bytes(modules[driver])
 
 
 @dataclass(frozen=True)

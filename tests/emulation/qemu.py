@@ -33,8 +33,7 @@ def get_qemu(apt: Apt, cache: Path, machine: str) -> Qemu:
         version = _version(installed)
         if int(version.split(".")[0]) >= LEAST_VERSION:
             return Qemu((installed,), version)
-    package = PACKAGES[machine]
-    tree = made_once(cache / package, lambda folder: unpack(apt.fetch(package, release=BACKPORTS), folder))
+    tree = fetch_qemu(apt, cache, machine)
     # Its libraries are beside it, the C library too. So it is started by its own loader.
     libraries = tree / "usr/lib/x86_64-linux-gnu"
     loader = (
@@ -45,6 +44,12 @@ def get_qemu(apt: Apt, cache: Path, machine: str) -> Qemu:
     )
     firmware = [word for folder in _FIRMWARE for word in ("-L", str(tree / folder))]
     return Qemu((*loader, *firmware), _version(*loader), {"QEMU_MODULE_DIR": str(libraries / "qemu")})
+
+
+def fetch_qemu(apt: Apt, cache: Path, machine: str) -> Path:
+    """Debian's, with all that it needs, in a folder."""
+    package = PACKAGES[machine]
+    return made_once(cache / package, lambda folder: unpack(apt.fetch(package, release=BACKPORTS), folder))
 
 
 def _version(*command: str) -> str:

@@ -1,6 +1,8 @@
 """`make linux-guest`: Debian's kernels mount shares of `daxmap serve` with DAX, and find out whether files behave.
 
-What this machine lacks does not fail the run, but it is said. LINUX_GUEST=require makes it a failure.
+What this machine lacks does not fail the run, but it is said. LINUX_GUEST=require makes it a failure. RELEASES names
+the releases of Debian whose kernels are booted, CPUS how many processors they get, ACCEL QEMU's accelerator, and DAXMAP
+the command that serves.
 """
 
 import os
@@ -9,19 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-from debian_packages.apt import BACKPORTS, STABLE, Apt
+from debian_packages.apt import Apt
 from debian_packages.cache import CACHE, run_folder
 from debian_packages.skipping import SkippedError
-from emulation.kernels import get_kernel
-from emulation.qemu import get_qemu
 from linux_guest.bench import run_bench
-from linux_guest.initramfs import build_agent, get_busybox
 from linux_guest.report import Report
-from linux_guest.run import System, run_checks, run_shell
-
-RELEASES = (STABLE, BACKPORTS)
-"""Their kernels are booted. From 7.1 on, which backports has, the guest checks every reply."""
-DRIVERS = ("virtio_pci", "virtiofs")
+from linux_guest.run import run_checks, run_shell
+from linux_guest.system import System, set_up
 
 
 def main(arguments: list[str]) -> int:
@@ -39,22 +35,6 @@ def main(arguments: list[str]) -> int:
         if arguments[:1] == ["shell"]:
             return run_shell(systems[-1], folder / "shell", arguments[1:])
         return check_all(systems, folder, arguments)
-
-
-def set_up(cache: Path, folder: Path) -> list[System]:
-    """Fetch what is not there yet."""
-    started = time.monotonic()
-    agent = build_agent(folder)
-    apt = Apt(cache / "apt")
-    qemu = get_qemu(apt, cache, "x86_64")
-    busybox = get_busybox(apt, cache)
-    kernels = [get_kernel(apt, cache, "linux-image-amd64", release, DRIVERS) for release in RELEASES]
-    systems = [System(qemu, kernel, busybox, agent) for kernel in kernels]
-    apt.clean()
-    print(
-        f"QEMU {qemu.version} and {len(systems)} kernels are there after {time.monotonic() - started:.0f} s", flush=True
-    )
-    return systems
 
 
 def check_all(systems: list[System], folder: Path, words: list[str]) -> int:

@@ -17,8 +17,9 @@ from linux_guest.guest import PAGE, Guest
 from linux_guest.initramfs import build_initramfs
 from linux_guest.machine import machine
 from linux_guest.rig import MIB
-from linux_guest.run import AGENT, BOOT_LIMIT, CONSOLE, System
+from linux_guest.run import AGENT, BOOT_LIMIT, CONSOLE
 from linux_guest.server import Server
+from linux_guest.system import System
 
 ROUNDS = 5
 SIZE = 64 * MIB

@@ -1,13 +1,12 @@
 """The guest's whole system: busybox, an init script, the agent and the drivers, in a cpio archive."""
 
-import stat
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from debian_packages.apt import Apt, unpack
 from debian_packages.cache import made_once
 from debian_packages.skipping import SkippedError, need_program
+from emulation.cpio import folder_entry, program_entry, tree_entries, write_archive
 from emulation.kernels import Kernel
 
 HERE = Path(__file__).parent
@@ -15,8 +14,8 @@ HERE = Path(__file__).parent
 
 def get_busybox(apt: Apt, cache: Path) -> Path:
     """A static busybox, fetched at the first call."""
-    folder = made_once(cache / "busybox", lambda folder: unpack(apt.fetch_alone("busybox-static"), folder))
-    return folder / "usr/bin/busybox"
+    made = made_once(cache / "busybox", lambda making: unpack(apt.fetch_alone("busybox-static"), making))
+    return made / "usr/bin/busybox"
 
 
 def build_agent(folder: Path) -> Path:
@@ -35,29 +34,14 @@ def build_agent(folder: Path) -> Path:
 
 def build_initramfs(target: Path, kernel: Kernel, busybox: Path, agent: Path) -> None:
     """Write the archive that the kernel unpacks as its root."""
-    programs = {"init": HERE / "init.sh", "agent": agent, "bin/busybox": busybox}
-    entries = [_Entry(name, stat.S_IFDIR | 0o755) for name in ("bin", "modules")]
-    entries += [_Entry(name, stat.S_IFREG | 0o755, path.read_bytes()) for name, path in programs.items()]
-    entries += [_Entry(f"modules/{ko.name}", stat.S_IFREG | 0o644, ko.read_bytes()) for ko in kernel.modules]
-    entries.append(_Entry("TRAILER!!!", 0))
-    target.write_bytes(b"".join(entry.to_bytes(inode) for inode, entry in enumerate(entries)))
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A file in cpio's format "newc": Documentation/driver-api/early-userspace/buffer-format.rst of Linux."""
-
-    name: str
-    mode: int
-    content: bytes = b""
-
-    def to_bytes(self, inode: int) -> bytes:
-        name = self.name.encode() + b"\0"
-        # ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor, rdevminor, namesize, check
-        fields = (inode, self.mode, 0, 0, 1, 0, len(self.content), 0, 0, 0, 0, len(name), 0)
-        header = b"070701" + b"".join(b"%08X" % field for field in fields) + name
-        return _padded(header) + _padded(self.content)
-
-
-def _padded(data: bytes) -> bytes:
-    return data + bytes(-len(data) % 4)
+    with target.open("wb") as archive:
+        write_archive(
+            archive,
+            (
+                *(folder_entry(name) for name in ("bin", "modules")),
+                program_entry("init", HERE / "init.sh"),
+                program_entry("agent", agent),
+                program_entry("bin/busybox", busybox),
+                *tree_entries(kernel.modules, "modules/"),
+            ),
+        )

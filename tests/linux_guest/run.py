@@ -4,13 +4,10 @@ import os
 import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from emulation.kernels import Kernel
 from emulation.processes import Process
-from emulation.qemu import Qemu
 from linux_guest import checks
 from linux_guest.guest import PAGE, PROT_READ, PROT_WRITE, Guest
 from linux_guest.initramfs import build_initramfs
@@ -18,22 +15,13 @@ from linux_guest.machine import machine
 from linux_guest.report import Report
 from linux_guest.rig import MIB, RANGE, Rig, Share, same
 from linux_guest.server import Server
+from linux_guest.system import System
 
 BOOT_LIMIT = 90
 OFF_LIMIT = 30
 _INITRAMFS = "initramfs"
 CONSOLE = ("-serial", "file:console.log")
 AGENT = ("-chardev", "stdio,id=agent,signal=off", "-serial", "chardev:agent")
-
-
-@dataclass(frozen=True)
-class System:
-    """What it takes to boot one kernel."""
-
-    qemu: Qemu
-    kernel: Kernel
-    busybox: Path
-    agent: Path
 
 
 def run_checks(system: System, folder: Path, report: Report) -> None:
