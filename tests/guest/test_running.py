@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from support import attacks
 from support.host import PAGE
 from support.racers import visiting
 from support.rigs import address_of
+from support.second_cpu import SecondCpu
 
 BASE = 4 << 20
 SIZE = 4 << 20
@@ -25,17 +26,21 @@ BEAT = SIZE - PAGE
 WORD = 0x2158_4144
 
 
-class Running:
-    """A guest that reads the first pages of its window for ever, and halts if one does not begin with WORD."""
+Cpu = Callable[[bytes], Exit]
+"""Runs a program to its end."""
 
-    def __init__(self, vm: Vm, mapper: DaxMapper, directory: Path) -> None:
-        self._vm = vm
+
+class Running:
+    """A guest whose CPUs read the first pages of its window for ever. One that finds no WORD in a page halts."""
+
+    def __init__(self, cpus: Sequence[Cpu], mapper: DaxMapper, directory: Path) -> None:
+        self._cpus = cpus
         self.mapper = mapper
         self.file = self._create(directory / "file", WORD.to_bytes(4, "little") * (LENGTH // 4))
         self._beats = self._create(directory / "beats", bytes(PAGE))
         mapper.setup_mapping(self._beats, 0, BEAT, PAGE, writable=True)
         self.ends: list[Exit] = []
-        self._thread = threading.Thread(target=lambda: None)
+        self._threads: list[threading.Thread] = []
 
     @staticmethod
     def _create(path: Path, content: bytes) -> int:
@@ -47,53 +52,75 @@ class Running:
         self.mapper.setup_mapping(self.file, 0, 0, LENGTH, writable)
 
     def start(self, pages: int = PAGES) -> None:
-        """Return when the guest is in its loop."""
-        program = attacks.watch(BASE, pages, WORD, BASE + BEAT)
-        self._thread = threading.Thread(target=lambda: self.ends.append(self._vm.run(program)))
-        self._thread.start()
+        """Return when each CPU is in its loop."""
+        programs = [attacks.watch(BASE, pages, WORD, BASE + BEAT + 4 * cpu) for cpu in range(len(self._cpus))]
+        self._threads = [
+            threading.Thread(target=self._run, args=pair) for pair in zip(self._cpus, programs, strict=True)
+        ]
+        for thread in self._threads:
+            thread.start()
         self.go_on()
 
-    def go_on(self) -> None:
-        """Return when the guest went round once more."""
-        before = self._beat()
-        while self._beat() < before + 2 and self._thread.is_alive():
-            os.sched_yield()
-        assert self._thread.is_alive(), self.ends
+    def _run(self, cpu: Cpu, program: bytes) -> None:
+        self.ends.append(cpu(program))
 
-    def end(self) -> Exit:
-        """How the guest ended, which it has to do by itself."""
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        return self.ends.pop()
+    def go_on(self) -> None:
+        """Return when each CPU went round once more."""
+        for cpu, thread in enumerate(self._threads):
+            before = self._beat(cpu)
+            while self._beat(cpu) < before + 2 and thread.is_alive():
+                os.sched_yield()
+            assert thread.is_alive(), self.ends
+
+    def end(self) -> list[Exit]:
+        """How the CPUs ended, which they have to do by themselves."""
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        ends, self.ends = self.ends, []
+        assert len(ends) == len(self._cpus)
+        return ends
 
     def close(self) -> None:
-        self.mapper.drain_all()  # with its beat gone, the guest stops
-        self._thread.join()
+        self.mapper.drain_all()  # with their beats gone, the CPUs stop
+        for thread in self._threads:
+            thread.join()
         os.close(self.file)
         os.close(self._beats)
 
-    def _beat(self) -> int:
-        return int.from_bytes(os.pread(self._beats, 4, 0), "little")
+    def _beat(self, cpu: int) -> int:
+        return int.from_bytes(os.pread(self._beats, 4, 4 * cpu), "little")
 
 
 @contextmanager
-def running(vm: Vm, mapper: DaxMapper, directory: Path) -> Iterator[Running]:
-    guest = Running(vm, mapper, directory)
+def running(cpus: Sequence[Cpu], mapper: DaxMapper, directory: Path) -> Iterator[Running]:
+    guest = Running(cpus, mapper, directory)
     try:
         yield guest
     finally:
         guest.close()
 
 
+@pytest.fixture(params=[1, 2], ids=["one-cpu", "two-cpus"])
+def cpus(request: pytest.FixtureRequest, vm: Vm) -> Iterator[Sequence[Cpu]]:
+    with SecondCpu(vm) as second:
+        yield [vm.run, second.run][: request.param]
+
+
 @pytest.fixture
-def guest(vm: Vm, tmp_path: Path) -> Iterator[Running]:
-    with running(vm, DaxMapper(BASE, SIZE, KvmBackend(vm.fd, 1)), tmp_path) as guest:
+def backend(vm: Vm) -> KvmBackend:
+    return KvmBackend(vm.fd, 1)
+
+
+@pytest.fixture
+def guest(cpus: Sequence[Cpu], backend: KvmBackend, tmp_path: Path) -> Iterator[Running]:
+    with running(cpus, DaxMapper(BASE, SIZE, backend), tmp_path) as guest:
         yield guest
 
 
-def check_refused(end: Exit) -> None:
-    """Check that the guest was stopped at an access, and has seen nothing but the file before."""
-    assert isinstance(end, Fault | Mmio), end
+def check_refused(*ends: Exit) -> None:
+    """Check that each CPU was stopped at an access, and has seen nothing but the file before."""
+    assert all(isinstance(end, Fault | Mmio) for end in ends), ends
 
 
 REMOVALS: dict[str, Callable[[Running], object]] = {
@@ -111,7 +138,7 @@ def test_what_is_taken_away_ends_in_an_exit(guest: Running, how: str, *, writabl
     guest.map(writable=writable)
     guest.start()
     REMOVALS[how](guest)
-    check_refused(guest.end())
+    check_refused(*guest.end())
 
 
 def test_range_that_comes_and_goes_shows_the_file_or_nothing(guest: Running) -> None:
@@ -119,7 +146,7 @@ def test_range_that_comes_and_goes_shows_the_file_or_nothing(guest: Running) -> 
         guest.map()
         guest.start()
         guest.mapper.remove_mapping(0, LENGTH)
-        check_refused(guest.end())
+        check_refused(*guest.end())
 
 
 def test_upgrades_and_changes_elsewhere_are_not_noticed(guest: Running) -> None:
@@ -152,12 +179,41 @@ def test_replacements_and_cuts_are_not_noticed_where_the_same_bytes_stay(guest: 
     assert mapper.stats().split_count > 0
 
 
+def test_stores_of_a_cpu_last_while_the_other_loads_and_the_host_maps(
+    vm: Vm, backend: KvmBackend, tmp_path: Path
+) -> None:
+    tally = 8  # beside the words that the other CPU loads
+    ends: list[Exit] = []
+
+    def tallied(file: int) -> int:
+        return int.from_bytes(os.pread(file, 4, tally), "little")
+
+    with SecondCpu(vm) as second:
+        thread = threading.Thread(target=lambda: ends.append(second.run(attacks.tally(BASE + tally))))
+        with running([vm.run], DaxMapper(BASE, SIZE, backend), tmp_path) as loading:
+            mapper, file = loading.mapper, loading.file
+            loading.map(writable=True)
+            loading.start()
+            thread.start()
+            for number in range(100):
+                before = tallied(file)
+                mapper.setup_mapping(file, 0, 0, (number % 64 + PAGES) * PAGE, writable=True, replace=True)
+                mapper.remove_range(LENGTH, 64 * PAGE)
+                mapper.refresh(file)
+                while tallied(file) == before and thread.is_alive():
+                    os.sched_yield()
+                assert thread.is_alive(), ends
+            loading.go_on()
+        thread.join()
+    check_refused(*ends)
+
+
 def test_drained_vm_can_be_destroyed(vm: Vm, tmp_path: Path) -> None:
-    with running(vm, DaxMapper(BASE, SIZE, KvmBackend(vm.fd, 1)), tmp_path) as guest:
+    with running([vm.run], DaxMapper(BASE, SIZE, KvmBackend(vm.fd, 1)), tmp_path) as guest:
         guest.map()
         guest.start()
         guest.mapper.drain_all()
-        check_refused(guest.end())
+        check_refused(*guest.end())
         vm.close()
 
 
@@ -170,11 +226,11 @@ def test_addresses_are_nobodys_until_they_are_released(
     low = address_of(mapper)
     set_memory_region(vm.fd, 1, BASE, SIZE, low)
     with visiting(compile_c("threads"), low, low + SIZE) as visitor:
-        with running(vm, mapper, tmp_path) as guest:
+        with running([vm.run], mapper, tmp_path) as guest:
             guest.map()
             guest.start()
             mapper.drain_all()
-            check_refused(guest.end())
+            check_refused(*guest.end())
             rounds = visitor.rounds
             while visitor.rounds < rounds + 100:
                 check_refused(vm.run(attacks.watch(BASE, PAGES, 0, BASE + BEAT)))

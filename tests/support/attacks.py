@@ -64,6 +64,20 @@ def watch(address: int, pages: int, expected: int, beat: int) -> bytes:
     return b"\xbb" + _imm32(expected) + b"\xbf" + _imm32(beat) + start + body + again + other  # mov ebx, edi
 
 
+def tally(address: int) -> bytes:
+    """Store 1, 2, 3 and so on at an address for ever, and load each again. What else it finds it reports, and halts."""
+    body = b"".join(
+        (
+            b"\x43",  #          inc ebx
+            b"\x89\x1f",  #      mov [edi], ebx
+            b"\x8b\x07",  #      mov eax, [edi]
+            b"\x39\xd8",  #      cmp eax, ebx
+        )
+    )
+    again = b"\x74" + (256 - len(body) - 2).to_bytes(1, "little")  # je body
+    return b"\x31\xdb\xbf" + _imm32(address) + body + again + _REPORT_AND_HALT  # xor ebx, ebx; mov edi, address
+
+
 _REPORT_AND_HALT = b"\xe7" + bytes([REPORT_PORT]) + b"\xf4"  # out REPORT_PORT, eax; hlt
 
 

@@ -11,7 +11,7 @@ import struct
 from io import FileIO
 
 from daxmap.exits import Exit, Fault, Halted, Mmio, Stopped
-from daxmap.guest import ENTRY, REPORT_PORT
+from daxmap.guest import REPORT_PORT
 from daxmap.kvm.calls import KVM_CREATE_VCPU, open_by_ioctl
 
 _RUN = 0xAE80
@@ -70,9 +70,9 @@ class Vcpu:
         self._shared.close()
         self._file.close()
 
-    def run(self) -> Exit:
-        """Run from `guest.ENTRY` until the program ends."""
-        fcntl.ioctl(self._file, _SET_REGS, _REGS.pack(ENTRY, _RFLAGS))
+    def run(self, entry: int) -> Exit:
+        """Run from the guest physical address `entry` on until the program ends."""
+        fcntl.ioctl(self._file, _SET_REGS, _REGS.pack(entry, _RFLAGS))
         values: list[int] = []
         while True:
             try:

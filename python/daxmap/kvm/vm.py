@@ -97,7 +97,7 @@ class Vm:
         # It is put back only after a halt: a signal handler that raises anywhere here cannot leave another one behind.
         vcpu, self._vcpu = self._vcpu or self._new_vcpu(), None
         try:
-            end = vcpu.run()
+            end = vcpu.run(ENTRY)
             if isinstance(end, Halted):
                 self._vcpu = vcpu
         finally:
