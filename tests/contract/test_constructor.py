@@ -18,7 +18,7 @@ from daxmap import (
     MappingInfo,
     RemoveResult,
 )
-from daxmap.kvm import Vm
+from daxmap.kvm import KVM_CAP_NR_MEMSLOTS, Vm, capability
 from hvf.standin import stand_in
 from support.guests import open_vm
 from support.host import HOLE, PAGE, peek, vmas
@@ -28,6 +28,7 @@ from support.rig import Rig
 BASE = 1 << 32
 SIZE = 4 << 20
 AnyBackend = HostWindowBackend | KvmBackend | HypervisorBackend | HvfBackend | RecordingBackend
+KVM_CAP_MULTI_ADDRESS_SPACE = 118
 MakeBackend = Callable[[], AnyBackend]
 WINDOWS = ["host-window", "kvm"]
 """Those that reserve addresses."""
@@ -263,11 +264,28 @@ def test_kvm_window_over_other_memory_is_refused(vm: Vm) -> None:
     use(backend)
 
 
-def test_kvm_slot_that_cannot_be_is_refused(vm: Vm) -> None:
-    assert refused(KvmBackend(vm.fd, 0xFFFF), BASE) == errno.EINVAL
+def test_kvm_slot_that_is_in_use_is_refused(vm: Vm) -> None:
     with DaxMapper(BASE, SIZE, KvmBackend(vm.fd, 1)):
         assert refused(KvmBackend(vm.fd, 1), BASE + SIZE) in (errno.EINVAL, errno.EEXIST)
 
 
-def test_kvm_backend_of_what_is_no_vm(rig: Rig) -> None:
-    assert refused(KvmBackend(rig.file().fd, 1), BASE) == errno.ENOTTY
+def test_kvm_slots_are_as_many_as_the_vm_has(vm: Vm) -> None:
+    slots = capability(vm, KVM_CAP_NR_MEMSLOTS)
+    use(KvmBackend(vm, slots - 1))
+    for slot in {slots, 0xFFFF}:
+        with pytest.raises(ValueError, match=rf"^slot: {slot} is too large: this VM has slots 0 to {slots - 1}\b"):
+            KvmBackend(vm, slot)
+
+
+def test_kvm_address_spaces_are_as_many_as_the_vm_has(vm: Vm) -> None:
+    spaces = capability(vm, KVM_CAP_MULTI_ADDRESS_SPACE) or 1
+    use(KvmBackend(vm, (spaces - 1) << 16 | 1))
+    for slot in (spaces << 16 | 1, 0xFFFF_0001, 0xFFFF_FFFF):
+        named = rf"^slot: {slot:#x} has address space {slot >> 16} .*: this VM has address spaces 0 to {spaces - 1}$"
+        with pytest.raises(ValueError, match=named):
+            KvmBackend(vm, slot)
+
+
+@pytest.mark.parametrize("slot", [1, 0xFFFF, 0xFFFF_FFFF])
+def test_kvm_backend_of_what_is_no_vm(rig: Rig, slot: int) -> None:
+    assert refused(KvmBackend(rig.file().fd, slot), BASE) == errno.ENOTTY

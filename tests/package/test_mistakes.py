@@ -146,7 +146,11 @@ MISTAKES: dict[str, tuple[Mistake, type[BaseException], str]] = {
     ),
     "a window over RAM": (lambda d: kvm(d, MIB), FileExistsError, "put the window above it"),
     "a slot that is in use": (lambda d: kvm(d, BASE, 0), OSError, "the slot may be in use: take another number"),
-    "a slot that no VM has": (lambda d: kvm(d, BASE, 40000), OSError, r"a VM here has slots 0 to \d+"),
+    "a slot that no VM has": (
+        lambda d: KvmBackend(d.vm_fd(), 40000),
+        ValueError,
+        r"40000 is too large: this VM has slots 0 to \d+",
+    ),
     "/dev/kvm in place of a VM": (
         lambda d: DaxMapper(BASE, MIB, KvmBackend(device_fd(d), 1)),
         OSError,

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum call { PLACE, CLEAR, REFILL, PROBE, RESERVE, FREE, DELETE_SLOT, QUERY, KVM, CALLS, OTHER = CALLS };
+enum call { PLACE, CLEAR, REFILL, PROBE, RESERVE, FREE, SET_SLOT, DELETE_SLOT, CAPABILITY, QUERY, KVM, CALLS, OTHER = CALLS };
 enum effect { KEEP, EMPTY, INTRUDE };
 
 // Of the calls that cover `address` (0 for all), `skip` are let through, then `times` fail.
@@ -28,9 +28,16 @@ struct arguments {
     int protection, flags;
 };
 
+// struct kvm_userspace_memory_region of linux/kvm.h.
+struct region {
+    uint32_t slot, flags;
+    uint64_t guest_phys_addr, memory_size, userspace_addr;
+};
+
 static struct plan plans[CALLS];
 static unsigned long counts[CALLS];
 static struct arguments last[CALLS];
+static struct region last_region;
 static void *intruder;
 static long page_size;
 
@@ -39,6 +46,7 @@ enum { INTRUDER_SIZE = 4096, INTRUDER_BYTE = 0xA5 };
 void fault_plan(int call, const struct plan *plan) { plans[call] = *plan; }
 unsigned long fault_count(int call) { return counts[call]; }
 struct arguments fault_last(int call) { return last[call]; }
+struct region fault_last_region(void) { return last_region; }
 void *fault_intruder(void) { return intruder; }
 void fault_page_size(long size) { page_size = size; }
 
@@ -107,14 +115,14 @@ int munmap(void *address, size_t length)
     return (int)syscall(SYS_munmap, address, length);
 }
 
-// KVM_SET_USER_MEMORY_REGION with a size of 0, the third of five fields, deletes a memslot; PROCMAP_QUERY asks for a VMA.
+// KVM_SET_USER_MEMORY_REGION with a size of 0 deletes a memslot; PROCMAP_QUERY asks for a VMA.
 int ioctl(int fd, unsigned long request, ...)
 {
     va_list arguments;
     va_start(arguments, request);
     void *argument = va_arg(arguments, void *);
     va_end(arguments);
-    const unsigned long set_region = 0x4020ae46, query = 0xc0686611, kvm = 0xae;
+    const unsigned long set_region = 0x4020ae46, check_extension = 0xae03, query = 0xc0686611, kvm = 0xae;
     // A signal comes: the call is interrupted (EINTR), or without an error is made all the same.
     if ((request >> 8 & 0xff) == kvm && fails(KVM, 0, SIZE_MAX)) {
         raise(SIGALRM);
@@ -124,14 +132,18 @@ int ioctl(int fd, unsigned long request, ...)
         }
     }
     enum call call = OTHER;
-    if (request == set_region && ((const uint64_t *)argument)[2] == 0)
-        call = DELETE_SLOT;
+    if (request == set_region)
+        call = ((const struct region *)argument)->memory_size ? SET_SLOT : DELETE_SLOT;
+    else if (request == check_extension)
+        call = CAPABILITY;
     else if (request == query)
         call = QUERY;
     if (call != OTHER && fails(call, 0, SIZE_MAX)) {
         errno = plans[call].error;
         return -1;
     }
+    if (call == SET_SLOT)
+        last_region = *(const struct region *)argument;
     return (int)syscall(SYS_ioctl, fd, request, argument);
 }
 

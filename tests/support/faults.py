@@ -22,11 +22,15 @@ class Call(IntEnum):
     """The window's addresses are reserved."""
     FREE = 5
     """munmap."""
-    DELETE_SLOT = 6
+    SET_SLOT = 6
+    """KVM_SET_USER_MEMORY_REGION with a size: a slot is put in, or changed."""
+    DELETE_SLOT = 7
     """KVM_SET_USER_MEMORY_REGION with a size of 0."""
-    QUERY = 7
+    CAPABILITY = 8
+    """KVM_CHECK_EXTENSION."""
+    QUERY = 9
     """PROCMAP_QUERY: what lies at an address."""
-    KVM = 8
+    KVM = 10
     """An ioctl of KVM's: SIGALRM comes in it, and it fails unless the error is 0."""
 
 
@@ -66,6 +70,23 @@ class Arguments(ctypes.Structure):
     flags: int
 
 
+class Region(ctypes.Structure):
+    """struct kvm_userspace_memory_region of a SET_SLOT that was let through."""
+
+    _fields_ = (
+        ("slot", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("guest_phys_addr", ctypes.c_uint64),
+        ("memory_size", ctypes.c_uint64),
+        ("userspace_addr", ctypes.c_uint64),
+    )
+    slot: int
+    flags: int
+    guest_phys_addr: int
+    memory_size: int
+    userspace_addr: int
+
+
 _LIBRARY = ctypes.CDLL(None)
 
 
@@ -101,6 +122,14 @@ def last(call: Call) -> Arguments:
     get.restype = Arguments
     arguments: Arguments = get(call)
     return arguments
+
+
+def last_region() -> Region:
+    """What the last SET_SLOT asked for."""
+    get = _LIBRARY.fault_last_region
+    get.restype = Region
+    region: Region = get()
+    return region
 
 
 def pretend_page_size(size: int) -> None:

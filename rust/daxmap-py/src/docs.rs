@@ -134,10 +134,11 @@ A context manager, as all backends are; there is nothing left to do on leaving i
 
 Args:
     vm_fd: The VM, from KVM_CREATE_VM: an int or an object with `fileno()`.
-    slot: A slot number that the VM does not use, with the address space in bits 16 to 31
+    slot: A slot number that the VM does not use, below KVM_CAP_NR_MEMSLOTS, with the address space in bits 16 to 31
         (Documentation/virt/kvm/api.rst, KVM_SET_USER_MEMORY_REGION).
 
 Raises:
+    ValueError: KVM says that the VM has no such slot, or no such address space.
     OSError: EBADF, EMFILE: `vm_fd` cannot be duplicated."
     };
     (HypervisorBackend) => {

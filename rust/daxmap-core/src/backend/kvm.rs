@@ -40,17 +40,19 @@ impl KvmBackend {
     /// closed.
     ///
     /// # Errors
-    /// [`OpenError::Refused`] where the descriptor can't be duplicated (EBADF, EMFILE).
+    /// [`OpenError::Invalid`] where the VM has no such slot, if KVM tells; [`OpenError::Refused`] where the descriptor
+    /// can't be duplicated (EBADF, EMFILE).
     pub fn new(vm_fd: RawFd, slot: u32) -> Result<Self, OpenError> {
         let memslot = Memslot::new(vm_fd, slot)
             .map_err(|errno| OpenError::refused(format!("duplicating vm_fd {vm_fd}"), errno))?;
+        check_number(&memslot)?;
         Ok(Self { claim: Claim::default(), memslot: Arc::new(memslot) })
     }
 
     /// The number of the slot.
     #[must_use]
     pub fn slot(&self) -> u32 {
-        self.memslot.slot()
+        self.memslot.number()
     }
 
     /// Reserves addresses for the window and shows them to the guest, for the one mapper that this slot serves.
@@ -77,15 +79,11 @@ impl KvmBackend {
         let on_close = move |region, charge, notes: &mut _| close(&memslot, region, charge, notes);
         Ok(Box::new(WindowBackend::new(region, cut_off, on_close)))
     }
-}
 
-impl KvmBackend {
     /// What is likely to be wrong where KVM would not take the slot: `kvm_set_memory_region`
     /// of `virt/kvm/kvm_main.c`.
     fn remedy(&self, window: &Window, errno: Errno) -> Option<String> {
-        let (number, address_space) = (self.slot() & 0xffff, self.slot() >> 16);
         let last = window.base().0.saturating_add(window.size().saturating_sub(1));
-        let (slots, spaces) = (self.memslot.slots(), self.memslot.address_spaces());
         let other = self.memslot.other_than_vm();
         let bits = physical_address_bits().filter(|bits| last.checked_shr(*bits).is_some_and(|rest| rest > 0));
         Some(match errno.0 {
@@ -97,23 +95,41 @@ impl KvmBackend {
                 format!("vm_fd is not a VM's but of {other}: KVM_CREATE_VM of /dev/kvm gives the VM's")
             }
             libc::EIO => "the VM belongs to another process: the one that this was forked from, say".to_owned(),
-            libc::EINVAL => match (slots, bits) {
-                (Some(slots), _) if number >= slots => format!("a VM here has slots 0 to {}", slots.wrapping_sub(1)),
-                _ if address_space >= spaces => {
-                    format!("a VM here has address spaces 0 to {}", spaces.wrapping_sub(1))
-                }
-                (_, Some(bits)) => format!("its end is past the {bits} physical address bits of this CPU"),
-                _ => "the slot may be in use: take another number, or delete it first".to_owned(),
+            libc::EINVAL => match bits {
+                Some(bits) => format!("its end is past the {bits} physical address bits of this CPU"),
+                None => "the slot may be in use: take another number, or delete it first".to_owned(),
             },
             _ => return None,
         })
     }
 }
 
+/// Refuses a slot that the VM does not have. Where KVM does not tell its limits, it refuses the slot later.
+fn check_number(memslot: &Memslot) -> Result<(), OpenError> {
+    let Some((slots, spaces)) = memslot.limits() else { return Ok(()) };
+    let (number, space) = (memslot.number() & 0xffff, memslot.number() >> 16);
+    if space >= spaces {
+        return Err(OpenError::Invalid(format!(
+            "slot: {:#x} has address space {space} in bits 16 to 31: this VM has address spaces 0 to {}",
+            memslot.number(),
+            spaces.wrapping_sub(1)
+        )));
+    }
+    if number >= slots {
+        let last = slots.wrapping_sub(1);
+        return Err(OpenError::Invalid(format!(
+            "slot: {number} is too large: this VM has slots 0 to {last} (KVM_CAP_NR_MEMSLOTS)"
+        )));
+    }
+    Ok(())
+}
+
 /// Frees the region if the guest surely lost it.
 fn close(memslot: &Memslot, region: Box<Region>, charge: Charge, notes: &mut Vec<String>) -> bool {
-    let (slot, address) = (memslot.slot(), region.address());
-    let freed = memslot.delete().and_then(|()| region.release().map_err(|(_, errno)| errno));
+    let (slot, address) = (memslot.number(), region.address());
+    let deleted = memslot.delete();
+    memslot.let_go(); // the VM may be gone when this has returned
+    let freed = deleted.and_then(|()| region.release().map_err(|(_, errno)| errno));
     if let Err(errno) = freed {
         notes.push(format!("host window at {address:#x} of slot {slot} stays reserved: {errno}"));
         std::mem::forget(charge);

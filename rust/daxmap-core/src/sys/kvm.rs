@@ -2,7 +2,7 @@
 
 use super::{Errno, Reservation, duplicate};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// `_IOW(KVMIO, 0x46, struct kvm_userspace_memory_region)` of include/uapi/linux/kvm.h.
 const KVM_SET_USER_MEMORY_REGION: libc::Ioctl = 0x4020_ae46;
@@ -14,6 +14,7 @@ const KVM_CAP_MULTI_ADDRESS_SPACE: libc::c_ulong = 118;
 
 /// `struct kvm_userspace_memory_region` of include/uapi/linux/kvm.h.
 #[repr(C)]
+#[derive(Clone, Copy, Debug)]
 struct UserspaceMemoryRegion {
     slot: u32,
     flags: u32,
@@ -22,72 +23,106 @@ struct UserspaceMemoryRegion {
     userspace_addr: u64,
 }
 
-/// Shows host memory at a guest physical address of one VM, once it is put in.
+/// Shows host memory at a guest physical address of one VM, from when it is put in until it is deleted.
 #[derive(Debug)]
 pub(crate) struct Memslot {
+    number: u32,
+    /// `None` once it was let go.
+    inner: Mutex<Option<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
     vm: OwnedFd,
-    slot: u32,
-    inserted: AtomicBool,
+    /// What KVM has; of size 0 as long as the slot is not in.
+    region: UserspaceMemoryRegion,
 }
 
 impl Memslot {
-    /// Slot number `slot` of the VM behind `vm_fd`, which is duplicated. Nothing is shown yet.
-    pub(crate) fn new(vm_fd: RawFd, slot: u32) -> Result<Self, Errno> {
+    /// Slot number `number` of the VM behind `vm_fd`, which is duplicated. Nothing is shown yet.
+    pub(crate) fn new(vm_fd: RawFd, number: u32) -> Result<Self, Errno> {
         let vm = duplicate(vm_fd)?;
-        Ok(Self { vm, slot, inserted: AtomicBool::new(false) })
+        let region =
+            UserspaceMemoryRegion { slot: number, flags: 0, guest_phys_addr: 0, memory_size: 0, userspace_addr: 0 };
+        Ok(Self { number, inner: Mutex::new(Some(Inner { vm, region })) })
     }
 
-    pub(crate) fn slot(&self) -> u32 {
-        self.slot
+    pub(crate) fn number(&self) -> u32 {
+        self.number
     }
 
     /// Shows a window's addresses at `guest_address`. They are kept until [`Self::delete`] has succeeded.
     pub(crate) fn insert(&self, guest_address: u64, window: &Reservation) -> Result<(), Errno> {
+        let mut inner = self.lock();
+        let inner = inner.as_mut().ok_or(Errno(libc::ENODEV))?;
         let range = window.range();
-        self.set(guest_address, range.length() as u64, range.start() as u64)?;
-        self.inserted.store(true, Relaxed);
-        Ok(())
+        inner.set(UserspaceMemoryRegion {
+            slot: self.number,
+            flags: 0,
+            guest_phys_addr: guest_address,
+            memory_size: range.length() as u64,
+            userspace_addr: range.start() as u64,
+        })
     }
 
     /// Takes the slot out of the VM, if it is there: when this returns, no vCPU reaches the memory any more.
     pub(crate) fn delete(&self) -> Result<(), Errno> {
-        if self.inserted.load(Relaxed) {
-            self.set(0, 0, 0)?;
-            self.inserted.store(false, Relaxed);
+        match self.lock().as_mut() {
+            Some(inner) if inner.is_in() => inner.set(UserspaceMemoryRegion { memory_size: 0, ..inner.region }),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Asks nothing of the VM any more, nor keeps it alive.
+    pub(crate) fn let_go(&self) {
+        *self.lock() = None;
     }
 
     /// What the descriptor is of, if that is no VM, as `/proc/self/fd` names it: `/dev/kvm`, `anon_inode:kvm-vcpu:0`.
     pub(crate) fn other_than_vm(&self) -> Option<String> {
-        let name = std::fs::read_link(format!("/proc/self/fd/{}", self.vm.as_raw_fd())).ok()?;
+        let fd = self.lock().as_ref()?.vm.as_raw_fd();
+        let name = std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
         let name = name.to_string_lossy();
         (name != "anon_inode:kvm-vm").then(|| name.into_owned())
     }
 
-    /// How many slots a VM may have, where KVM tells.
-    pub(crate) fn slots(&self) -> Option<u32> {
-        Some(self.capability(KVM_CAP_NR_MEMSLOTS)).filter(|slots| *slots > 0)
+    /// How many slots and how many address spaces the VM has (two spaces where there is system management mode), where
+    /// KVM tells: since Linux 3.17 it does so of a VM.
+    pub(crate) fn limits(&self) -> Option<(u32, u32)> {
+        let inner = self.lock();
+        let inner = inner.as_ref()?;
+        let slots = inner.capability(KVM_CAP_NR_MEMSLOTS);
+        (slots > 0).then(|| (slots, inner.capability(KVM_CAP_MULTI_ADDRESS_SPACE).max(1)))
     }
 
-    /// How many address spaces a VM has: two where there is system management mode.
-    pub(crate) fn address_spaces(&self) -> u32 {
-        self.capability(KVM_CAP_MULTI_ADDRESS_SPACE).max(1)
+    fn lock(&self) -> MutexGuard<'_, Option<Inner>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn is_in(&self) -> bool {
+        self.region.memory_size > 0
     }
 
+    /// What KVM says of a capability: 0 if it lacks it, or does not tell.
     fn capability(&self, number: libc::c_ulong) -> u32 {
         // SAFETY: the request takes a number, and touches no memory of this process.
         let answer = unsafe { libc::ioctl(self.vm.as_raw_fd(), KVM_CHECK_EXTENSION, number) };
         u32::try_from(answer).unwrap_or(0)
     }
 
-    fn set(&self, guest_phys_addr: u64, memory_size: u64, userspace_addr: u64) -> Result<(), Errno> {
-        let region = UserspaceMemoryRegion { slot: self.slot, flags: 0, guest_phys_addr, memory_size, userspace_addr };
+    /// Has KVM put the slot in, change its flags, or delete it; if it refuses, all is as before.
+    fn set(&mut self, region: UserspaceMemoryRegion) -> Result<(), Errno> {
         // SAFETY: the request reads one `struct kvm_userspace_memory_region` from the pointer, which is of one. That
         // the host range holds nothing but the window is upheld by the backend, which gives its own reservation and
         // frees that only when `delete` succeeded.
         let answer = unsafe { libc::ioctl(self.vm.as_raw_fd(), KVM_SET_USER_MEMORY_REGION, &raw const region) };
-        if answer == 0 { Ok(()) } else { Err(Errno::last()) }
+        if answer != 0 {
+            return Err(Errno::last());
+        }
+        self.region = region;
+        Ok(())
     }
 }
 
