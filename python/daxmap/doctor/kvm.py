@@ -75,7 +75,7 @@ def capabilities(extension: Callable[[int], int]) -> Iterator[Fact]:
         (
             "KVM_CAP_READONLY_MEM",
             KVM_CAP_READONLY_MEM,
-            "a VMM that puts windows in by itself can't make their slots read-only",
+            "the window of a read-only share has no read-only slot: the mappings alone refuse stores",
         ),
     ):
         yield ok(name, "yes") if extension(number) else warn(name, f"no: {lost}", _OTHER_KERNEL)

@@ -128,7 +128,9 @@ Raises:
         "A window of host addresses and the KVM memory slot that shows it to the guest.
 
 The mapper puts the slot in when it is made and deletes it when it is drained; only then are the addresses freed.
-`vm_fd` is duplicated, so the VM lives until the mapper is drained. One backend serves one mapper. Thread-safe.
+Under a mapper made with `readonly` the slot is KVM_MEM_READONLY, where KVM has KVM_CAP_READONLY_MEM: every store of
+the guest's to the window is an MMIO exit then. `vm_fd` is duplicated, so the VM lives until the mapper is drained.
+One backend serves one mapper. Thread-safe.
 
 A context manager, as all backends are; there is nothing left to do on leaving it.
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// /// A DAX window of 1 GiB above 4 GiB, in slot 1 of a VM.
 /// fn window(vm: &impl AsRawFd) -> Result<Mapper, OpenError> {
 ///     let slot = KvmBackend::new(vm.as_raw_fd(), 1)?; // kvm_ioctls::VmFd is AsRawFd
-///     Mapper::new(GuestAddress(4 << 30), 1 << 30, Options::default(), |window| slot.attach(window))
+///     Mapper::new(GuestAddress(4 << 30), 1 << 30, Options::default(), |window| slot.attach(window, false))
 /// }
 ///
 /// let no_vm = std::fs::File::open("/dev/null")?;
@@ -56,15 +56,17 @@ impl KvmBackend {
     }
 
     /// Reserves addresses for the window and shows them to the guest, for the one mapper that this slot serves.
+    /// `readonly` is that of the mapper: the guest can't store to the window then, whatever is mapped in it, where KVM has
+    /// read-only slots.
     ///
     /// # Errors
     /// [`OpenError::Invalid`] for the second mapper and for sizes no process can have; [`OpenError::Refused`] with what
     /// `mmap` or `KVM_SET_USER_MEMORY_REGION` said (EEXIST: the guest has memory there already; ENOTTY: no VM's
     /// descriptor).
-    pub fn attach(&self, window: &Window) -> Result<Box<dyn Backend>, OpenError> {
+    pub fn attach(&self, window: &Window, readonly: bool) -> Result<Box<dyn Backend>, OpenError> {
         let region = self.claim.attach(|| {
             let region = Region::reserve(window)?;
-            if let Err(errno) = self.memslot.insert(window.base().0, region.reservation()) {
+            if let Err(errno) = self.memslot.insert(window.base().0, region.reservation(), readonly) {
                 // Nothing points at the region: should the host keep it, a range of addresses is all that is lost.
                 let _ = region.release();
                 let (slot, base, size) = (self.slot(), window.base(), window.size());

@@ -4,12 +4,14 @@ use super::{Errno, Reservation, duplicate};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// `_IOW(KVMIO, 0x46, struct kvm_userspace_memory_region)` of include/uapi/linux/kvm.h.
+/// `_IOW(KVMIO, 0x46, struct kvm_userspace_memory_region)` of include/uapi/linux/kvm.h, and flags.
 const KVM_SET_USER_MEMORY_REGION: libc::Ioctl = 0x4020_ae46;
+const KVM_MEM_READONLY: u32 = 1 << 1;
 
 /// `_IO(KVMIO, 0x03)` of the same file, and capabilities.
 const KVM_CHECK_EXTENSION: libc::Ioctl = 0xae03;
 const KVM_CAP_NR_MEMSLOTS: libc::c_ulong = 10;
+const KVM_CAP_READONLY_MEM: libc::c_ulong = 81;
 const KVM_CAP_MULTI_ADDRESS_SPACE: libc::c_ulong = 118;
 
 /// `struct kvm_userspace_memory_region` of include/uapi/linux/kvm.h.
@@ -51,14 +53,19 @@ impl Memslot {
         self.number
     }
 
-    /// Shows a window's addresses at `guest_address`. They are kept until [`Self::delete`] has succeeded.
-    pub(crate) fn insert(&self, guest_address: u64, window: &Reservation) -> Result<(), Errno> {
+    /// Shows a window's addresses at `guest_address`. They are kept until [`Self::delete`] has succeeded. With `readonly`
+    /// the guest can't store there, whatever is mapped, where this VM can have that.
+    pub(crate) fn insert(&self, guest_address: u64, window: &Reservation, readonly: bool) -> Result<(), Errno> {
         let mut inner = self.lock();
         let inner = inner.as_mut().ok_or(Errno(libc::ENODEV))?;
         let range = window.range();
+        let mut flags = 0;
+        if readonly && inner.capability(KVM_CAP_READONLY_MEM) > 0 {
+            flags |= KVM_MEM_READONLY;
+        }
         inner.set(UserspaceMemoryRegion {
             slot: self.number,
-            flags: 0,
+            flags,
             guest_phys_addr: guest_address,
             memory_size: range.length() as u64,
             userspace_addr: range.start() as u64,

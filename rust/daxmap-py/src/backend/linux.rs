@@ -87,7 +87,7 @@ impl KvmBackend {
 }
 
 impl KvmBackend {
-    pub(super) fn attach(&self, window: &Window) -> Result<Box<dyn Backend>, OpenError> {
-        self.0.attach(window)
+    pub(super) fn attach(&self, window: &Window, readonly: bool) -> Result<Box<dyn Backend>, OpenError> {
+        self.0.attach(window, readonly)
     }
 }

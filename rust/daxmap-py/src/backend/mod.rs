@@ -115,7 +115,7 @@ impl AnyBackend {
             #[cfg(target_os = "linux")]
             Self::HostWindow(backend) => backend.get().attach(window),
             #[cfg(target_os = "linux")]
-            Self::Kvm(backend) => backend.get().attach(window),
+            Self::Kvm(backend) => backend.get().attach(window, readonly),
             Self::Hypervisor(backend, _, hypervisor) => {
                 let attach = || daxmap_core::HypervisorBackend::over(hypervisor, window, readonly);
                 backend.get().claim.attach(|| Ok(Box::new(attach()) as _))
