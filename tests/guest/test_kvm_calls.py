@@ -1,10 +1,8 @@
 """The calls of KVM that `daxmap.kvm` offers to a VMM."""
 
 import ctypes
-import fcntl
 import mmap
 import os
-import struct
 from collections.abc import Iterator
 from errno import EEXIST, EINVAL, ENOTTY
 
@@ -24,6 +22,7 @@ from daxmap.kvm import (
     check_api_version,
     set_memory_region,
 )
+from support.dirty_log import take_dirty_pages
 from support.guests import BASE, MARK, PAGE, is_refusal
 from support.limits import errno_of
 
@@ -85,10 +84,7 @@ def test_store_to_a_read_only_slot_is_an_mmio_exit(vm: Vm, memory: Memory) -> No
 def test_pages_that_the_guest_writes_are_noted_in_the_dirty_log(vm: Vm, memory: Memory) -> None:
     set_memory_region(vm.fd, SLOT, BASE, SIZE, memory.address, flags=KVM_MEM_LOG_DIRTY_PAGES)
     vm.run(guest.store(BASE + 2 * PAGE, MARK))
-    bitmap = (ctypes.c_uint64 * 1)()
-    kvm_get_dirty_log = 0x4010_AE42
-    fcntl.ioctl(vm.fd, kvm_get_dirty_log, struct.pack("<IIQ", SLOT, 0, ctypes.addressof(bitmap)))
-    assert bitmap[0] == 1 << 2
+    assert take_dirty_pages(vm, SLOT, SIZE) == {2}
 
 
 @pytest.mark.parametrize(

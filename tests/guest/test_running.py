@@ -179,6 +179,16 @@ def test_replacements_and_cuts_are_not_noticed_where_the_same_bytes_stay(guest: 
     assert mapper.stats().split_count > 0
 
 
+def test_log_of_stores_comes_and_goes_unnoticed(guest: Running, backend: KvmBackend) -> None:
+    guest.map()
+    guest.start()
+    for number in range(50):
+        switch = backend.stop_dirty_log if number % 2 else backend.start_dirty_log
+        switch()
+        guest.mapper.setup_mapping(guest.file, 0, 0, LENGTH, writable=number % 3 == 0, replace=True)
+        guest.go_on()
+
+
 def test_stores_of_a_cpu_last_while_the_other_loads_and_the_host_maps(
     vm: Vm, backend: KvmBackend, tmp_path: Path
 ) -> None:

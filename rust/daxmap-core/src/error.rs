@@ -224,6 +224,13 @@ pub enum Error {
         /// What that said.
         errno: Errno,
     },
+    /// KVM would not start or stop the dirty log of a memory slot.
+    DirtyLogRefused {
+        /// The number of the slot.
+        slot: u32,
+        /// What `KVM_SET_USER_MEMORY_REGION` said.
+        errno: Errno,
+    },
     /// The host window can't be released before its mapper is drained.
     WindowInUse,
     /// The addresses of a host window could not be freed, and stay reserved.
@@ -253,9 +260,10 @@ impl Error {
             | Self::UnmapRefused { cause, .. }
             | Self::Unknown { cause, .. }
             | Self::Unsettled { cause, .. } => return cause.errno(),
-            Self::BadDescriptor { errno, .. } | Self::CopyFailed { errno, .. } | Self::NotReleased { errno } => {
-                return *errno;
-            }
+            Self::BadDescriptor { errno, .. }
+            | Self::CopyFailed { errno, .. }
+            | Self::DirtyLogRefused { errno, .. }
+            | Self::NotReleased { errno } => return *errno,
             Self::Overlap { .. } => libc::EEXIST,
             Self::OverBudget { .. } => libc::ENOSPC,
             Self::Lost { .. } | Self::OutOfControl { .. } => libc::EIO,
@@ -369,6 +377,9 @@ impl fmt::Display for Error {
                 write!(f, "{address} has no host address: the backend is the VMM's own, which maps files by itself")
             }
             Self::CopyFailed { address, call, errno } => write!(f, "copy at {address} by {call}: {errno}"),
+            Self::DirtyLogRefused { slot, errno } => {
+                write!(f, "KVM_SET_USER_MEMORY_REGION of slot {slot}, for its dirty log: {errno}")
+            }
             Self::WindowInUse => f.write_str("the window's mapper is not drained yet: close it first"),
             Self::NotReleased { errno } => write!(f, "the window's addresses stay reserved: {errno}"),
         }

@@ -141,7 +141,25 @@ Args:
 
 Raises:
     ValueError: KVM says that the VM has no such slot, or no such address space.
-    OSError: EBADF, EMFILE: `vm_fd` cannot be duplicated."
+    OSError: EBADF, EMFILE: `vm_fd` cannot be duplicated. ENOMEM: the process cannot watch its forks."
+    };
+    (KvmBackend.start_dirty_log) => {
+        "Have KVM log which pages of the window the guest stores to (KVM_MEM_LOG_DIRTY_PAGES).
+
+For a VMM that starts the log of all slots when a migration begins. KVM_GET_DIRTY_LOG of the slot tells the
+pages (Documentation/virt/kvm/api.rst, 4.8); daxmap does not read it. Before the mapper is made, it holds for
+the slot that the mapper puts in. Later it is one KVM_SET_USER_MEMORY_REGION, which the guest does not notice,
+and mappings may come and go meanwhile. Again, it does nothing.
+
+Raises:
+    OSError: ENODEV: the mapper is closed, and the slot with it. EPERM: in a forked child. Else what KVM said,
+        such as ENOMEM: nothing has changed then."
+    };
+    (KvmBackend.stop_dirty_log) => {
+        "Have KVM keep no log any more; what was in it is lost. Whenever `start_dirty_log` may be called.
+
+Raises:
+    OSError: As for `start_dirty_log`."
     };
     (HypervisorBackend) => {
         "A hypervisor that is a Python object: host files are mapped anywhere, then shown to the guest by `map`.

@@ -3,9 +3,10 @@
 use super::host_window::{Region, WindowBackend};
 use super::{Backend, Claim};
 use crate::budget::Charge;
+use crate::error::{Error, Result as MapperResult};
 use crate::open_error::OpenError;
 use crate::records::printable;
-use crate::sys::{Errno, Memslot, physical_address_bits};
+use crate::sys::{Errno, ForkGuard, Memslot, physical_address_bits};
 use crate::window::Window;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 pub struct KvmBackend {
     claim: Claim,
     memslot: Arc<Memslot>,
+    guard: ForkGuard,
 }
 
 impl KvmBackend {
@@ -41,12 +43,13 @@ impl KvmBackend {
     ///
     /// # Errors
     /// [`OpenError::Invalid`] where the VM has no such slot, if KVM tells; [`OpenError::Refused`] where the descriptor
-    /// can't be duplicated (EBADF, EMFILE).
+    /// can't be duplicated (EBADF, EMFILE), or the process can't watch its forks.
     pub fn new(vm_fd: RawFd, slot: u32) -> Result<Self, OpenError> {
+        let guard = ForkGuard::new().map_err(OpenError::no_fork_guard)?;
         let memslot = Memslot::new(vm_fd, slot)
             .map_err(|errno| OpenError::refused(format!("duplicating vm_fd {vm_fd}"), errno))?;
         check_number(&memslot)?;
-        Ok(Self { claim: Claim::default(), memslot: Arc::new(memslot) })
+        Ok(Self { claim: Claim::default(), memslot: Arc::new(memslot), guard })
     }
 
     /// The number of the slot.
@@ -62,8 +65,12 @@ impl KvmBackend {
     /// # Errors
     /// [`OpenError::Invalid`] for the second mapper and for sizes no process can have; [`OpenError::Refused`] with what
     /// `mmap` or `KVM_SET_USER_MEMORY_REGION` said (EEXIST: the guest has memory there already; ENOTTY: no VM's
-    /// descriptor).
+    /// descriptor), and with EPERM in a forked child.
     pub fn attach(&self, window: &Window, readonly: bool) -> Result<Box<dyn Backend>, OpenError> {
+        if self.guard.is_child() {
+            let what = "attaching a memory slot whose backend was made before the process forked".to_owned();
+            return Err(OpenError::refused(what, Errno(libc::EPERM)));
+        }
         let region = self.claim.attach(|| {
             let region = Region::reserve(window)?;
             if let Err(errno) = self.memslot.insert(window.base().0, region.reservation(), readonly) {
@@ -80,6 +87,33 @@ impl KvmBackend {
         let memslot = Arc::clone(&self.memslot);
         let on_close = move |region, charge, notes: &mut _| close(&memslot, region, charge, notes);
         Ok(Box::new(WindowBackend::new(region, cut_off, on_close)))
+    }
+
+    /// Has KVM log which pages of the window the guest stores to, for `KVM_GET_DIRTY_LOG` to tell: what a VMM does with
+    /// all slots when a migration begins. Before the mapper is made it holds for the slot that is put in then; later it
+    /// changes the slot while the guest runs. Again, it does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the mapper has closed; [`Error::Forked`] in a child; [`Error::DirtyLogRefused`] with what
+    /// KVM said, and then all is as before.
+    pub fn start_dirty_log(&self) -> MapperResult<()> {
+        self.switch_dirty_log(true)
+    }
+
+    /// Has KVM keep no log any more, at any time as [`Self::start_dirty_log`].
+    ///
+    /// # Errors
+    /// Those of [`Self::start_dirty_log`].
+    pub fn stop_dirty_log(&self) -> MapperResult<()> {
+        self.switch_dirty_log(false)
+    }
+
+    fn switch_dirty_log(&self, on: bool) -> MapperResult<()> {
+        if self.guard.is_child() {
+            return Err(Error::Forked); // before the lock, which a thread of the parent's may have for ever
+        }
+        let switched = self.memslot.switch_dirty_log(on).ok_or(Error::Closed)?;
+        switched.map_err(|errno| Error::DirtyLogRefused { slot: self.slot(), errno })
     }
 
     /// What is likely to be wrong where KVM would not take the slot: `kvm_set_memory_region`

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// `_IOW(KVMIO, 0x46, struct kvm_userspace_memory_region)` of include/uapi/linux/kvm.h, and flags.
 const KVM_SET_USER_MEMORY_REGION: libc::Ioctl = 0x4020_ae46;
+const KVM_MEM_LOG_DIRTY_PAGES: u32 = 1 << 0;
 const KVM_MEM_READONLY: u32 = 1 << 1;
 
 /// `_IO(KVMIO, 0x03)` of the same file, and capabilities.
@@ -59,7 +60,7 @@ impl Memslot {
         let mut inner = self.lock();
         let inner = inner.as_mut().ok_or(Errno(libc::ENODEV))?;
         let range = window.range();
-        let mut flags = 0;
+        let mut flags = inner.region.flags;
         if readonly && inner.capability(KVM_CAP_READONLY_MEM) > 0 {
             flags |= KVM_MEM_READONLY;
         }
@@ -70,6 +71,24 @@ impl Memslot {
             memory_size: range.length() as u64,
             userspace_addr: range.start() as u64,
         })
+    }
+
+    /// Has KVM log which pages the guest stores to, or no longer: from now on, or from when the slot is put in. `None`
+    /// once it was let go.
+    pub(crate) fn switch_dirty_log(&self, on: bool) -> Option<Result<(), Errno>> {
+        let mut inner = self.lock();
+        let inner = inner.as_mut()?;
+        let mut region = inner.region;
+        if on {
+            region.flags |= KVM_MEM_LOG_DIRTY_PAGES;
+        } else {
+            region.flags &= !KVM_MEM_LOG_DIRTY_PAGES;
+        }
+        if !inner.is_in() {
+            inner.region = region;
+            return Some(Ok(()));
+        }
+        Some(inner.set(region))
     }
 
     /// Takes the slot out of the VM, if it is there: when this returns, no vCPU reaches the memory any more.

@@ -46,6 +46,14 @@ impl KvmBackend {
         Err(needs_linux("KvmBackend"))
     }
 
+    #[doc = docstring!(KvmBackend.start_dirty_log)]
+    #[allow(clippy::unused_self)]
+    fn start_dirty_log(&self) {}
+
+    #[doc = docstring!(KvmBackend.stop_dirty_log)]
+    #[allow(clippy::unused_self)]
+    fn stop_dirty_log(&self) {}
+
     fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }

@@ -72,6 +72,16 @@ impl KvmBackend {
         daxmap_core::KvmBackend::new(vm_fd.0, slot).map(Self).map_err(open_error)
     }
 
+    #[doc = docstring!(KvmBackend.start_dirty_log)]
+    fn start_dirty_log(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.0.start_dirty_log()).map_err(|error| os_error(py, "", error))
+    }
+
+    #[doc = docstring!(KvmBackend.stop_dirty_log)]
+    fn stop_dirty_log(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.0.stop_dirty_log()).map_err(|error| os_error(py, "", error))
+    }
+
     fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
