@@ -1,6 +1,7 @@
 """Which system calls a thread makes: see tests/support/trace.c."""
 
 import ctypes
+import gc
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ class Tracer:
     def calls(self) -> Iterator[Calls]:
         """Counts those of this thread in the block. They are known once it is left."""
         calls: Calls = Counter()
+        gc.collect()  # else what other tests left behind may be closed in the block
         error = self._library.trace_start()
         if error:
             pytest.skip(f"system calls cannot be counted, ptrace: {os.strerror(error)}")
