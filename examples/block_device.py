@@ -4,7 +4,7 @@
 
 Guests do that: a program maps a file of a DAX share, and has the kernel read from a disk into it, so the address in the
 virtqueue is one of the window. A VMM that knows only its RAM would fail there, or copy twice. Here the guest's request
-is just two numbers; `read_into` is the device's part of it. Needs x86-64 and KVM.
+is just two numbers; `read_into` is the device's part of it. Needs KVM, on x86-64 or aarch64.
 
 Exits with 0 if the guest finds the disk's bytes in the window, and the host in the file, else with 1.
 """

@@ -2,7 +2,8 @@
 
     python examples/kvm_vmm.py
 
-For x86-64. Exits with 0 if all went as it should, else with 1. The machine is `daxmap.kvm.Vm`: RAM and one CPU.
+For x86-64 and aarch64. Exits with 0 if all went as it should, else with 1. The machine is `daxmap.kvm.Vm`: RAM and one
+CPU.
 """
 
 import os
@@ -44,7 +45,7 @@ def show(vm: Vm, source: Path, target: Path) -> bool:
         return equal and all(refused)
 
 
-def touch(vm: Vm, mapper: DaxMapper, name: str, program: bytes, address: int) -> bool:
+def touch(vm: Vm, mapper: DaxMapper, name: str, program: guest.Program, address: int) -> bool:
     """Run a program that touches `address`, and say why that was refused. False if it was not."""
     end = vm.run(program)
     print(f"{name}: {end}")

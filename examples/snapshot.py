@@ -34,7 +34,7 @@ ADDRESSES = {"first": SHARE.base, "second": SHARE.base + (2 << 20)}
 class Guest:
     """A machine with one CPU, and the mapper of its window."""
 
-    def __init__(self, run: Callable[[bytes], Exit], mapper: DaxMapper) -> None:
+    def __init__(self, run: Callable[[guest.Program], Exit], mapper: DaxMapper) -> None:
         self._run, self.mapper = run, mapper
 
     def checksum(self, address: int) -> int:

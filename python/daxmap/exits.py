@@ -7,14 +7,14 @@ __all__ = ["Exit", "Fault", "Halted", "Mmio", "Stopped"]
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """The program ran to its HLT."""
+    """The program came to its end."""
 
     values: tuple[int, ...]
-    """The 32-bit words that it wrote to `daxmap.guest.REPORT_PORT`, in order."""
+    """The 32-bit words that it reported, in order."""
 
     def __str__(self) -> str:
         """Name the exit, and what was reported."""
-        return "HLT" + "".join(f", reported {value:#x}" for value in self.values)
+        return "halted" + "".join(f", reported {value:#x}" for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ What the calls do is in unicorn's include/unicorn/unicorn.h.
 import threading
 
 from daxmap.exits import Exit, Halted, Mmio, Stopped
-from daxmap.guest import ENTRY, REPORT_PORT, check_program, ram_in_bytes
+from daxmap.guest import ENTRY, REPORT_PORT, Program, check_code, ram_in_bytes
 from daxmap.protocols import Access
 
 try:
@@ -39,7 +39,8 @@ _NOWHERE = 1 << 32  # where unicorn is to stop, beyond all that this CPU can rea
 class UnicornVm:
     """A virtual machine that is emulated: `ram_size` bytes of RAM at guest physical address 0, and one CPU.
 
-    The CPU is in flat 32-bit protected mode without paging, as that of `daxmap.kvm.Vm` is.
+    The CPU is in flat 32-bit protected mode without paging, as that of `daxmap.kvm.Vm` is on
+    x86-64, whatever the host's own architecture.
 
     It is also what `HypervisorBackend` takes, a `daxmap.protocols.Hypervisor`: `map`, `unmap` and `protect` are one
     call of unicorn's each. Where unicorn refuses they raise unicorn.UcError, and the caller of the mapper gets EIO.
@@ -50,7 +51,7 @@ class UnicornVm:
     whose guest runs in user space.
 
     Args:
-        ram_size: bytes, a positive multiple of the page size; or text such as "2MiB".
+        ram_size: bytes, a positive multiple of the page size, 4 GiB at most; or text such as "2MiB".
 
     Raises:
         TypeError: `ram_size` is neither an int nor a str.
@@ -92,21 +93,24 @@ class UnicornVm:
         with self._lock:
             self._uc.mem_protect(guest_address, length, access)
 
-    def run(self, program: bytes) -> Exit:
+    def run(self, program: Program | bytes) -> Exit:
         """Run `program` to its end on a CPU fresh from reset, and say how it ended.
 
         Python's signal handlers run afterwards.
 
+        Args:
+            program: what a function of `daxmap.guest` gives; or x86 machine code, which reports and ends as that module
+                says.
+
         Raises:
             ValueError: if the program does not fit into RAM.
         """
-        end = ENTRY + len(program)
-        check_program(program, self._ram_size)
+        code = check_code(program.x86 if isinstance(program, Program) else program, self._ram_size)
         with self._lock:
             self._values, self._end = [], None
             self._uc.context_restore(self._fresh)
-            self._uc.mem_write(ENTRY, program)
-            self._uc.ctl_remove_cache(ENTRY, end)  # else the program before it would run again
+            self._uc.mem_write(ENTRY, code)
+            self._uc.ctl_remove_cache(ENTRY, ENTRY + len(code))  # else the program before it would run again
             try:
                 self._uc.emu_start(ENTRY, _NOWHERE)
             except UcError as error:

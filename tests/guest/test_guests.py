@@ -10,11 +10,11 @@ import pytest
 
 from daxmap import DaxMapper, HypervisorBackend, KvmBackend, guest
 from daxmap.exits import Exit, Halted, Stopped
+from daxmap.guest import Program, arm64
 from support.guests import (
     BASE,
     FILE_SIZE,
     MARK,
-    PAGE,
     RAM_SIZE,
     SIZE,
     checksum,
@@ -24,12 +24,13 @@ from support.guests import (
     open_vm,
     word,
 )
+from support.host import PAGE
 
 HOLE = BASE + FILE_SIZE
 
 
 class Machine(Protocol):
-    def run(self, program: bytes) -> Exit: ...
+    def run(self, program: Program | bytes) -> Exit: ...
 
 
 Made = tuple[Machine, KvmBackend | HypervisorBackend]
@@ -96,7 +97,7 @@ def test_program_of_a_length_that_is_not_words_is_refused(length: int) -> None:
         (lambda: guest.checksum(1 << 32, 4), "address: 0x100000000"),
     ],
 )
-def test_number_over_32_bits_is_named_and_refused(make: Callable[[], bytes], named: str) -> None:
+def test_number_over_32_bits_is_named_and_refused(make: Callable[[], Program], named: str) -> None:
     with pytest.raises(OverflowError, match=f"^{named} is not in the range 0 to 0xffffffff"):
         make()
 
@@ -117,12 +118,12 @@ def test_refused_access_is_never_completed(vm: Machine) -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        pytest.param(b"\x0f\x0b", id="ud2 without a handler: a triple fault"),
-        pytest.param(b"\xe4\x10", id="in al, 0x10: nobody answers"),
-        pytest.param(b"\xe7\x11", id="out 0x11, eax: nobody listens"),
+        pytest.param(Program(b"\x0f\x0b", arm64.code(0x0000_0000)), id="undefined"),  # ud2; udf 0
+        pytest.param(Program(b"\xe4\x10", arm64.code(0xD400_0001)), id="nobody answers"),  # in al, 0x10; svc 0
+        pytest.param(Program(b"\xe7\x11", arm64.code(0xD420_0000)), id="nobody listens"),  # out 0x11, eax; brk 0
     ],
 )
-def test_program_that_cannot_go_on_is_stopped(vm: Machine, program: bytes) -> None:
+def test_program_that_cannot_go_on_is_stopped(vm: Machine, program: Program) -> None:
     assert isinstance(vm.run(program), Stopped)
     assert vm.run(guest.load(0x8000)) == Halted((0,))
 
@@ -176,7 +177,7 @@ def test_store_to_a_read_only_range_is_an_exit(vm: Machine, mapper: DaxMapper, t
     assert vm.run(guest.checksum(BASE, FILE_SIZE)) == Halted((checksum(content),))
 
 
-Program = Callable[[int], bytes]
+Access = Callable[[int], Program]
 ACCESSES = [
     pytest.param(guest.load, False, id="load"),
     pytest.param(lambda address: guest.store(address, MARK), True, id="store"),
@@ -185,7 +186,7 @@ ACCESSES = [
 
 @pytest.mark.parametrize(("program", "is_write"), ACCESSES)
 def test_touch_of_a_hole_is_an_exit(
-    vm: Machine, mapper: DaxMapper, tmp_path: Path, program: Program, *, is_write: bool
+    vm: Machine, mapper: DaxMapper, tmp_path: Path, program: Access, *, is_write: bool
 ) -> None:
     content = make_file(tmp_path / "file")
     map_file(mapper, tmp_path / "file", writable=True)
@@ -196,7 +197,7 @@ def test_touch_of_a_hole_is_an_exit(
 
 @pytest.mark.parametrize(("program", "is_write"), ACCESSES)
 def test_touch_of_a_removed_mapping_is_an_exit(
-    vm: Machine, mapper: DaxMapper, tmp_path: Path, program: Program, *, is_write: bool
+    vm: Machine, mapper: DaxMapper, tmp_path: Path, program: Access, *, is_write: bool
 ) -> None:
     content = make_file(tmp_path / "file")
     map_file(mapper, tmp_path / "file", writable=True)

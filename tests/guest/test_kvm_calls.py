@@ -23,7 +23,8 @@ from daxmap.kvm import (
     set_memory_region,
 )
 from support.dirty_log import take_dirty_pages
-from support.guests import BASE, MARK, PAGE, is_refusal
+from support.guests import BASE, MARK, is_refusal
+from support.host import PAGE
 from support.limits import errno_of
 
 SIZE = 4 * PAGE

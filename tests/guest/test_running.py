@@ -231,6 +231,7 @@ def test_addresses_are_nobodys_until_they_are_released(
     vm: Vm, tmp_path: Path, compile_c: Callable[[str], Path]
 ) -> None:
     """Under a slot of the VMM's own, which outlives the drain: other threads' memory never shows in it."""
+    library = compile_c("threads")
     backend = HostWindowBackend()
     mapper = DaxMapper(BASE, SIZE, backend)
     low = address_of(mapper)

@@ -53,7 +53,7 @@ def load(name: str) -> ModuleType:
 def test_example_succeeds_and_leaves_nothing_behind(name: str, tmp_path: Path) -> None:
     done = run([EXAMPLES / f"{name}.py"], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "copy: HLT; on the host the files are equal" in done.stdout
+    assert "copy: halted; on the host the files are equal" in done.stdout
     told = [line for line in TELLS[name] if re.search(line, done.stdout, re.MULTILINE)]
     assert told == TELLS[name], done.stdout
     assert list(tmp_path.iterdir()) == []
@@ -113,7 +113,7 @@ def test_device_reads_a_disk_into_the_window(tmp_path: Path) -> None:
     done = run([EXAMPLES / "block_device.py"], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "a buffer in a hole: [Errno 14]" in done.stdout
-    assert "the guest loads the first word of its buffer: HLT, reported 0x" in done.stdout
+    assert "the guest loads the first word of its buffer: halted, reported 0x" in done.stdout
 
 
 def run(program: list[str | Path], directory: Path) -> subprocess.CompletedProcess[str]:

@@ -1,15 +1,17 @@
 """Files and addresses for tests with a guest that runs machine code."""
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
 
 from daxmap import DaxMapper
 from daxmap.exits import Exit, Fault, Mmio
+from daxmap.guest import Program
 from daxmap.kvm import Vm
+from support.host import PAGE
 
-PAGE = 4096
 RAM_SIZE = 2 << 20
 BASE = RAM_SIZE
 SIZE = 64 << 20
@@ -23,6 +25,11 @@ def open_vm() -> Vm:
         return Vm(RAM_SIZE)
     except OSError as error:
         pytest.skip(f"KVM cannot be used: {error}")
+
+
+def machine_code(program: Program) -> bytes:
+    """What a KVM guest on this host executes."""
+    return {"x86_64": program.x86, "aarch64": program.arm64}[platform.machine()]
 
 
 def make_file(path: Path) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 
 from daxmap import DaxMapper, HostWindowBackend, KvmBackend, guest
 from daxmap.exits import Exit, Fault, Halted, Mmio
+from daxmap.guest import Program
 from daxmap.kvm import Vm
 from hvf.rig import HvfRig
 from support.host import Piece, peek, poke, shown_in
@@ -81,7 +82,7 @@ class KvmRig(HostWindowRig):
     def store(self, mapper: DaxMapper, offset: int, value: int) -> bool:
         return self._run(guest.store(mapper.base + offset, value)) is not None
 
-    def _run(self, program: bytes) -> tuple[int, ...] | None:
+    def _run(self, program: Program) -> tuple[int, ...] | None:
         """What a program reports, or None where it was stopped at an access."""
         end: Exit = self.vm.run(program)
         if isinstance(end, Fault | Mmio):

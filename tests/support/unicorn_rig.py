@@ -2,6 +2,7 @@
 
 from daxmap import Access, DaxMapper, guest
 from daxmap.exits import Halted, Mmio
+from daxmap.guest import Program
 from daxmap.unicorn import UnicornVm
 from support.host import peek
 from support.hypervisor_rig import HypervisorRig
@@ -62,7 +63,7 @@ class UnicornRig(HypervisorRig):
     def store(self, mapper: DaxMapper, offset: int, value: int) -> bool:
         return self._run(mapper, offset, guest.store(mapper.base + offset, value)) is not None
 
-    def _run(self, mapper: DaxMapper, offset: int, program: bytes) -> tuple[int, ...] | None:
+    def _run(self, mapper: DaxMapper, offset: int, program: Program) -> tuple[int, ...] | None:
         """What a program reports that accesses one word, or None where it was stopped at the access.
 
         Memory past the end of its file is not accessed: that would be a signal for this process.

@@ -46,9 +46,9 @@ class Guest(Protocol):
 class CpuGuest:
     """Machine code on a CPU: one that KVM or unicorn runs."""
 
-    method = "The guest runs a loop around two instructions: mov eax, [esi] and mov [edi], eax."
+    method = "The guest runs a loop around two instructions of its CPU: a load and a store."
 
-    def __init__(self, kind: str, about: str, run: Callable[[bytes], Exit], mapper: DaxMapper) -> None:
+    def __init__(self, kind: str, about: str, run: Callable[[guest.Program], Exit], mapper: DaxMapper) -> None:
         self.kind = kind
         self.about = about
         self.mapper = mapper
@@ -67,7 +67,7 @@ class CpuGuest:
         """See `Guest.store`."""
         self._run(guest.store(address, value))
 
-    def _run(self, program: bytes) -> tuple[int, ...]:
+    def _run(self, program: guest.Program) -> tuple[int, ...]:
         end = self._run_program(program)
         if isinstance(end, Halted):
             return end.values

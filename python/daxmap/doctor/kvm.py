@@ -19,10 +19,9 @@ from daxmap.kvm.calls import (
     KVM_CAP_READONLY_MEM,
     KVM_CAP_SYNC_MMU,
     KVM_CAP_USER_MEMORY,
-    KVM_CREATE_VM,
     capability,
     check_api_version,
-    open_by_ioctl,
+    create_vm,
 )
 
 __all__ = ["capabilities", "kvm"]
@@ -89,7 +88,7 @@ def capabilities(extension: Callable[[int], int]) -> Iterator[Fact]:
 def _make_vm(kvm: int) -> None:
     """Make a VM and show it a window: what a VMM does first."""
     base, size = _WINDOW
-    with open_by_ioctl(kvm, KVM_CREATE_VM, 0) as vm:
+    with create_vm(kvm) as vm:
         DaxMapper(base, size, KvmBackend(vm.fileno(), 0)).close()
 
 

@@ -1,16 +1,18 @@
 """A small virtual machine over /dev/kvm, and the calls of KVM that a VMM makes by number.
 
 `Vm` runs the programs of `daxmap.guest`, and `daxmap.exits` has the ways in which they end: to try daxmap, to test
-with, and to learn from. It is no VMM for an operating system: one CPU in 32-bit mode, no interrupts, no devices. A VMM
-of your own makes its memory slots with `set_memory_region`.
+with, and to learn from. It is no VMM for an operating system: one CPU, no interrupts, no devices. A VMM of your own
+makes its memory slots with `set_memory_region`.
 
-| module  | duty                                                       |
-|---------|------------------------------------------------------------|
-| `calls` | KVM's calls on the device and on a machine                 |
-| `vcpu`  | one virtual CPU, and its ways out of the guest told apart  |
-| `vm`    | the machine: RAM, and a new virtual CPU when one is needed |
+| module         | duty                                                                |
+|----------------|---------------------------------------------------------------------|
+| `calls`        | KVM's calls on the device and on a machine                          |
+| `vcpu`         | one virtual CPU, and its ways out of the guest told apart           |
+| `x86`, `arm64` | what of that an architecture has of its own                         |
+| `arm64_start`  | registers and memory that an arm64 CPU finds when a program begins  |
+| `vm`           | the machine: RAM, and a new virtual CPU when one is needed          |
 
-`Vm` is for x86-64 hosts. The calls are Linux's, with the numbers of x86-64 and arm64.
+`Vm` is for x86-64 and aarch64 hosts. The calls are Linux's, with the numbers of these two.
 """
 
 from daxmap.kvm.calls import (

@@ -10,49 +10,52 @@ from types import TracebackType
 from typing import Self
 
 from daxmap.exits import Exit, Halted
-from daxmap.guest import ENTRY, check_program, ram_in_bytes
-from daxmap.kvm.calls import (
-    KVM_CREATE_VM,
-    KVM_GET_VCPU_MMAP_SIZE,
-    check_api_version,
-    open_by_ioctl,
-    set_memory_region,
-)
+from daxmap.guest import Program, ram_in_bytes
+from daxmap.kvm.arm64 import Arm64Vcpu
+from daxmap.kvm.calls import KVM_GET_VCPU_MMAP_SIZE, check_api_version, create_vm, set_memory_region
 from daxmap.kvm.vcpu import Vcpu
+from daxmap.kvm.x86 import X86Vcpu
 
 DEVICE = "/dev/kvm"
 RAM_SLOT = 0
 """The memory slot of a `Vm` that holds its RAM. All others are free for the caller."""
 
+_VCPUS: dict[str, type[Vcpu]] = {"x86_64": X86Vcpu, "aarch64": Arm64Vcpu}
+"""By what `platform.machine` says of the host."""
+
 
 class Vm:
     """A virtual machine: `ram_size` bytes of RAM at guest physical address 0, and one vCPU.
 
-    The vCPU is in flat 32-bit protected mode, without paging. The machine has no interrupts and no devices, but for the
-    port to which a program reports: a Linux does not boot in it.
+    On x86-64 the vCPU is in flat 32-bit protected mode, without paging. On aarch64 it is at EL1 in AArch64 state, and
+    the MMU translates each address below 4 GiB to itself, as write-back memory: the translation table and the exception
+    vectors are below `guest.ENTRY`, put there anew for each program. The machine has no interrupts and no devices, but
+    for what a program reports to: a Linux does not boot in it.
 
     A context manager; leaving it is `close`. A machine that is dropped unclosed is destroyed too, with a
     ResourceWarning. Not for more than one thread at a time.
 
     Args:
-        ram_size: Bytes, a positive multiple of the page size; or text such as "2MiB".
+        ram_size: Bytes, a positive multiple of the page size, 4 GiB at most; or text such as "2MiB".
         device: Path of the KVM device.
 
     Raises:
-        OSError: ENOTSUP: the host is not x86-64, or its KVM has another API version. ENOENT, EACCES: `device` does not
-            open. ENOTTY: it is not KVM. ENOMEM: `ram_size` is too large. Else the errno of KVM_CREATE_VM.
+        OSError: ENOTSUP: the host is neither x86-64 nor aarch64, or its KVM has another API version. ENOENT, EACCES:
+            `device` does not open. ENOTTY: it is not KVM. ENOMEM: the host has not so much memory. Else the errno of
+            KVM_CREATE_VM.
         TypeError: `ram_size` is neither an int nor a str.
         ValueError: `ram_size` is no such size.
     """
 
     def __init__(self, ram_size: int | str, *, device: str = DEVICE) -> None:
         ram_size = ram_in_bytes(ram_size)
-        if platform.machine() != "x86_64":
-            raise OSError(errno.ENOTSUP, f"the guest's code is for x86-64, not for {platform.machine()}")
+        if platform.machine() not in _VCPUS:
+            raise OSError(errno.ENOTSUP, f"the guest's code is for x86-64 and aarch64, not for {platform.machine()}")
+        self._vcpu_type = _VCPUS[platform.machine()]
         with FileIO(device, "r+") as kvm:
             check_api_version(kvm)
             self._run_size = fcntl.ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE)
-            self._vm = open_by_ioctl(kvm, KVM_CREATE_VM, 0)
+            self._vm = create_vm(kvm)
         self._vcpus_made = 0
         self._vcpu: Vcpu | None = None
         try:
@@ -75,7 +78,7 @@ class Vm:
         """The same as `fd`, so that a machine itself can be given for its descriptor."""
         return self.fd
 
-    def run(self, program: bytes) -> Exit:
+    def run(self, program: Program | bytes) -> Exit:
         """Run `program` to its end on the vCPU and say how it ended.
 
         After any other end than `Halted`, an exception included, the vCPU is never entered again: KVM would take a
@@ -83,17 +86,17 @@ class Vm:
         new vCPU. Signals are handled as they come; the program goes on afterwards, unless the handler raises.
 
         Args:
-            program: Machine code: see `daxmap.guest`. One without an end is ended by a signal handler that raises.
+            program: What a function of `daxmap.guest` gives; or machine code for the host's own architecture, which
+                reports and ends as that module says. One without an end is ended by a signal handler that raises.
 
         Raises:
             OSError: errno of KVM_RUN, of which an EFAULT is a `Fault` instead; EINVAL of KVM_CREATE_VCPU if the machine
-                has had as many vCPUs as KVM gives to one: 1024, or what KVM_CAP_MAX_VCPUS says.
+                has had as many vCPUs as KVM gives to one: what KVM_CAP_MAX_VCPUS says, 1024 or 512 mostly.
             ValueError: `program` does not fit into RAM, or the machine is closed.
         """
         if self._ram.closed:
             raise ValueError("the machine is closed")
-        check_program(program, len(self._ram))
-        self._ram[ENTRY : ENTRY + len(program)] = program
+        self._vcpu_type.put(program, self._ram)
         # It is put back only after a halt: a signal handler that raises anywhere here cannot leave another one behind.
         vcpu, self._vcpu = self._vcpu or self._new_vcpu(), None
         try:
@@ -130,7 +133,7 @@ class Vm:
     def _new_vcpu(self) -> Vcpu:
         number = self._vcpus_made
         self._vcpus_made += 1
-        return Vcpu(self._vm, number, self._run_size)
+        return self._vcpu_type(self._vm, number, self._run_size)
 
     def _set_ram_slot(self, size: int) -> None:
         """Point the RAM slot at the RAM, or delete it with size 0."""
