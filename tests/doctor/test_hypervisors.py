@@ -3,6 +3,7 @@
 import getpass
 import grp
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,22 +45,26 @@ def test_kvm_of_this_host() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpuinfo", "remedy"),
+    ("machine", "cpuinfo", "remedy"),
     [
-        ("flags\t\t: fpu vmx sse\n", "kvm_intel"),
-        ("flags\t\t: fpu svm sse\n", "kvm_amd"),
-        ("flags\t\t: fpu sse\n", "firmware"),
-        (None, "firmware"),
+        ("x86_64", "flags\t\t: fpu vmx sse\n", "kvm_intel"),
+        ("x86_64", "flags\t\t: fpu svm sse\n", "kvm_amd"),
+        ("x86_64", "flags\t\t: fpu sse\n", "firmware"),
+        ("x86_64", None, "firmware"),
+        ("aarch64", "Features\t: fp asimd\n", "EL2"),
     ],
 )
-def test_no_device_names_what_makes_it(tmp_path: Path, cpuinfo: str | None, remedy: str) -> None:
+def test_no_device_names_what_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, cpuinfo: str | None, remedy: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
     if cpuinfo is not None:
         (tmp_path / "cpuinfo").write_text(cpuinfo)
     (fact,) = kvm(str(tmp_path / "kvm"), proc=str(tmp_path))
     assert fact.state == "warn"
     assert f"{tmp_path}/kvm: No such file or directory (ENOENT)" in fact.detail
     assert remedy in (fact.remedy or "")
-    assert ("modprobe" in (fact.remedy or "")) == (remedy != "firmware")
+    assert ("modprobe" in (fact.remedy or "")) == remedy.startswith("kvm_")
 
 
 def test_device_that_is_none() -> None:

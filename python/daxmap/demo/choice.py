@@ -59,10 +59,9 @@ def _open_kvm(share: Share, ram_size: int, device: str) -> Iterator[Guest]:
     try:
         vm = Vm(ram_size, device=device)
     except OSError as error:
-        remedy = "load the module kvm_intel or kvm_amd, and join the group that the device belongs to"
-        raise NoGuestError(f"KVM cannot be used: {error} ({remedy})") from error
+        raise NoGuestError(f"KVM cannot be used: {error} (`daxmap doctor` says what to do about it)") from error
     with vm, DaxMapper.for_share(share, KvmBackend(vm.fd, _WINDOW_SLOT)) as mapper:
-        yield CpuGuest("kvm", "a KVM virtual machine with one CPU, in 32-bit mode", vm.run, mapper)
+        yield CpuGuest("kvm", "a KVM virtual machine with one CPU", vm.run, mapper)
 
 
 @contextmanager

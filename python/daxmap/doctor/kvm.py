@@ -6,6 +6,7 @@ What the capabilities mean is in Documentation/virt/kvm/api.rst.
 import getpass
 import grp
 import os
+import platform
 import stat
 from collections.abc import Callable, Iterator
 from errno import EACCES, EBUSY, ENOENT, ENOTSUP, ENOTTY
@@ -106,7 +107,12 @@ def _way_in(error: OSError, device: str, proc: str) -> str:
 
 
 def _module(proc: str) -> str:
-    """What makes the device appear: a module for this CPU, as its flags say (proc_cpuinfo(5))."""
+    """What makes the device appear: on x86-64 a module for this CPU, as its flags say (proc_cpuinfo(5))."""
+    if platform.machine() == "aarch64":
+        return (
+            "KVM is built into aarch64's kernels, and needs one that was booted at EL2: `sudo dmesg | grep kvm` says"
+            " more; in a VM, have it given nested virtualization; in a container, the device"
+        )
     try:
         flags = set(Path(proc, "cpuinfo").read_text().split())
     except OSError:
@@ -115,8 +121,8 @@ def _module(proc: str) -> str:
         if flag in flags:
             return f"`sudo modprobe {module}`; in a container, have it given the device"
     return (
-        "turn virtualization on in the firmware, or in the hypervisor that this runs under; on x86-64 the module is"
-        " kvm_intel or kvm_amd; in a container, have it given the device"
+        "turn virtualization on in the firmware, or in the hypervisor that this runs under; in a container, have it"
+        " given the device"
     )
 
 
