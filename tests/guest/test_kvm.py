@@ -97,7 +97,7 @@ def test_closed_vm_leaves_no_descriptor_and_no_mapping() -> None:
 
     before = held()
     with open_vm() as vm:
-        vm.run(guest.load(BASE))  # refused: this vCPU is given up
+        vm.run(guest.load(BASE))  # refused: on x86 this vCPU is given up
         vm.run(guest.load(0))
         assert open_files("kvm-vm") > 0
         assert open_files("kvm-vcpu") > 0

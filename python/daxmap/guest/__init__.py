@@ -2,7 +2,7 @@
 
 Each function gives a `Program`, which holds the machine code of every CPU that a machine of these can have: a VMM that
 uses them is the same on every host. An address in a program is a guest physical address. A program uses registers
-only, no stack and no data of its own.
+only, which it sets before it reads them: no stack, and no data of its own.
 
 | module  | its code is for                                         | it reports to    | it ends                     |
 |---------|---------------------------------------------------------|------------------|-----------------------------|

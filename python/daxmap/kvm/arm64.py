@@ -9,7 +9,7 @@ import mmap
 import struct
 from io import FileIO
 
-from daxmap.exits import Exit, Halted, Mmio, Stopped
+from daxmap.exits import Exit, Fault, Halted, Mmio, Stopped
 from daxmap.guest import END_ADDRESS, ENTRY, REPORT_ADDRESS, Program, check_code
 from daxmap.guest.arm64 import EXCEPTION_ADDRESS
 from daxmap.kvm.arm64_start import below_entry, registers
@@ -25,6 +25,10 @@ _ONE_REG = struct.Struct("<QQ")  # struct kvm_one_reg: id, addr
 
 class Arm64Vcpu(Vcpu):
     """See `Vcpu`."""
+
+    # Entered again after a refused access, KVM takes it as done: the register of the load gets a value, which no
+    # program reads, and PC is stepped, which `registers` allows for. With a GICv2 a machine has no more than 8 vCPUs.
+    reusable_after = Halted | Mmio | Fault
 
     def __init__(self, vm: FileIO, number: int, run_size: int) -> None:
         super().__init__(vm, number, run_size)

@@ -89,8 +89,8 @@ def registers(page_size: int, entry: int) -> dict[int, int]:
         _VBAR_EL1: _VECTORS,
         _SCTLR_EL1: _SCTLR_RES1 | _SCTLR_I | _SCTLR_C | _SCTLR_M,
         _PSTATE: _EL1H_ALL_MASKED,
-        # KVM steps over the store that ended the program before only when the CPU is entered again: then the first
-        # instruction is at `entry`, else it is the NOP.
+        # KVM steps over the access that ended the program before, an MMIO exit, only when the CPU is entered again:
+        # then the first instruction is at `entry`, else it is the NOP.
         _PC: entry - 4,
     }
 

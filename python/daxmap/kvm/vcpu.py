@@ -10,6 +10,8 @@ import mmap
 import struct
 from abc import ABC, abstractmethod
 from io import FileIO
+from types import UnionType
+from typing import ClassVar
 
 from daxmap.exits import Exit, Fault, Stopped
 from daxmap.guest import ENTRY, Program
@@ -37,6 +39,9 @@ class Vcpu(ABC):
     Raises:
         OSError: errno of KVM_CREATE_VCPU: EINVAL if the machine has had as many as it may.
     """
+
+    reusable_after: ClassVar[type | UnionType]
+    """The ends after which it may run another program."""
 
     def __init__(self, vm: FileIO, number: int, run_size: int) -> None:
         self._file = open_by_ioctl(vm, KVM_CREATE_VCPU, number)

@@ -9,7 +9,7 @@ from io import FileIO
 from types import TracebackType
 from typing import Self
 
-from daxmap.exits import Exit, Halted
+from daxmap.exits import Exit
 from daxmap.guest import Program, ram_in_bytes
 from daxmap.kvm.arm64 import Arm64Vcpu
 from daxmap.kvm.calls import KVM_GET_VCPU_MMAP_SIZE, check_api_version, create_vm, set_memory_region
@@ -81,9 +81,9 @@ class Vm:
     def run(self, program: Program | bytes) -> Exit:
         """Run `program` to its end on the vCPU and say how it ended.
 
-        After any other end than `Halted`, an exception included, the vCPU is never entered again: KVM would take a
-        refused access as done, and give the guest whatever bytes stand in the exit's data field. The next `run` gets a
-        new vCPU. Signals are handled as they come; the program goes on afterwards, unless the handler raises.
+        After an exception and, on x86-64, after any other end than `Halted`, the vCPU is never entered again: KVM would
+        take a refused access as done, and give the guest whatever bytes stand in the exit's data field. The next `run`
+        gets a new vCPU. Signals are handled as they come; the program goes on afterwards, unless the handler raises.
 
         Args:
             program: What a function of `daxmap.guest` gives; or machine code for the host's own architecture, which
@@ -91,17 +91,18 @@ class Vm:
 
         Raises:
             OSError: errno of KVM_RUN, of which an EFAULT is a `Fault` instead; EINVAL of KVM_CREATE_VCPU if the machine
-                has had as many vCPUs as KVM gives to one: what KVM_CAP_MAX_VCPUS says, 1024 or 512 mostly.
+                has had as many vCPUs as KVM gives to one: what KVM_CAP_MAX_VCPUS says, which is
+                1024 on x86-64 mostly, and on aarch64 512, or 8 with a GICv2.
             ValueError: `program` does not fit into RAM, or the machine is closed.
         """
         if self._ram.closed:
             raise ValueError("the machine is closed")
         self._vcpu_type.put(program, self._ram)
-        # It is put back only after a halt: a signal handler that raises anywhere here cannot leave another one behind.
+        # It is put back only at the end: a signal handler that raises anywhere here cannot leave another one behind.
         vcpu, self._vcpu = self._vcpu or self._new_vcpu(), None
         try:
-            end = vcpu.run(ENTRY)
-            if isinstance(end, Halted):
+            end = vcpu.run()
+            if isinstance(end, vcpu.reusable_after):
                 self._vcpu = vcpu
         finally:
             if self._vcpu is not vcpu:

@@ -37,6 +37,9 @@ _RFLAGS = 0x2
 class X86Vcpu(Vcpu):
     """See `Vcpu`."""
 
+    # Entered again after a refused access, KVM would take it as done, and write over registers that are set by then.
+    reusable_after = Halted
+
     def __init__(self, vm: FileIO, number: int, run_size: int) -> None:
         super().__init__(vm, number, run_size)
         sregs = bytearray(_SREGS_SIZE)
