@@ -46,7 +46,7 @@ class Cpu:
         self.write(0, below_entry(granule))
         for register, value in AARCH64_AT_EL1.items():
             self.set(register, value)
-        for number, value in registers(granule).items():
+        for number, value in registers(granule, ENTRY).items():
             self._set_one_reg(number, value)
         self._stores: list[Store] = []
         self._uc.hook_add(unicorn.UC_HOOK_MEM_WRITE, self._on_store, begin=REPORT_ADDRESS, end=REPORT_ADDRESS + PAGE)

@@ -16,7 +16,8 @@ from support.children import Body, Scenarios, name_of, run_in_child
 from support.dirty_log import take_dirty_pages
 from support.faults import Call, Effect, Fault
 from support.forks import in_fork
-from support.guests import BASE, FILE_SIZE, MARK, PAGE, SIZE, is_refusal, make_file, map_file, open_files, open_vm
+from support.guests import BASE, FILE_SIZE, MARK, SIZE, is_refusal, make_file, map_file, open_files, open_vm
+from support.host import PAGE
 from support.limits import errno_of
 from support.rig import Rig
 from support.rigs import KvmRig

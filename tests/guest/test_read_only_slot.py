@@ -13,7 +13,8 @@ from daxmap.kvm import KVM_MEM_READONLY, Vm
 from support import faults
 from support.children import Body, Scenarios, name_of, run_in_child
 from support.faults import Call, Fault
-from support.guests import BASE, FILE_SIZE, MARK, PAGE, SIZE, is_refusal, make_file, map_file, word
+from support.guests import BASE, FILE_SIZE, MARK, SIZE, is_refusal, make_file, map_file, word
+from support.host import PAGE
 from support.rig import Rig
 from support.rigs import KvmRig, address_of
 

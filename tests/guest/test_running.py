@@ -10,6 +10,7 @@ import pytest
 
 from daxmap import DaxMapper, HostWindowBackend, KvmBackend
 from daxmap.exits import Exit, Fault, Mmio
+from daxmap.guest import Program
 from daxmap.kvm import Vm, set_memory_region
 from support import attacks
 from support.host import PAGE
@@ -26,7 +27,7 @@ BEAT = SIZE - PAGE
 WORD = 0x2158_4144
 
 
-Cpu = Callable[[bytes], Exit]
+Cpu = Callable[[Program], Exit]
 """Runs a program to its end."""
 
 
@@ -61,7 +62,7 @@ class Running:
             thread.start()
         self.go_on()
 
-    def _run(self, cpu: Cpu, program: bytes) -> None:
+    def _run(self, cpu: Cpu, program: Program) -> None:
         self.ends.append(cpu(program))
 
     def go_on(self) -> None:
@@ -231,7 +232,6 @@ def test_addresses_are_nobodys_until_they_are_released(
     vm: Vm, tmp_path: Path, compile_c: Callable[[str], Path]
 ) -> None:
     """Under a slot of the VMM's own, which outlives the drain: other threads' memory never shows in it."""
-    library = compile_c("threads")
     backend = HostWindowBackend()
     mapper = DaxMapper(BASE, SIZE, backend)
     low = address_of(mapper)

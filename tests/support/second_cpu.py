@@ -14,8 +14,8 @@ from typing import Self
 from daxmap.exits import Exit
 from daxmap.guest import Program
 from daxmap.kvm import DEVICE, Vm, set_memory_region
-from daxmap.kvm.calls import KVM_GET_VCPU_MMAP_SIZE
 from daxmap.kvm.arm64 import Arm64Vcpu
+from daxmap.kvm.calls import KVM_GET_VCPU_MMAP_SIZE
 from daxmap.kvm.x86 import X86Vcpu
 from support.host import PAGE
 

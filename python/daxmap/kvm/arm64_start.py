@@ -17,7 +17,6 @@ registers are those of the kernel's arch/arm64/include/uapi/asm/kvm.h.
 import struct
 from dataclasses import dataclass
 
-from daxmap.guest import ENTRY
 from daxmap.guest.arm64 import X9_REPORT, code
 
 _VECTORS = 0x800  # a multiple of 2 KiB
