@@ -37,14 +37,14 @@ impl Holes {
 
     /// How many VMAs the holes of the window are at most, while nothing is mapped.
     pub(super) fn vmas(&self) -> u64 {
-        let ranges = (self.distinct.len() as u64).max(1);
-        self.distinct_count.saturating_mul(VMAS_PER_RANGE).saturating_add(1).min(ranges)
+        self.distinct_count.saturating_mul(VMAS_PER_RANGE).saturating_add(1)
     }
 
     /// The kind of hole to put at `span`.
     pub(super) fn kind(&self, span: Span) -> HoleKind {
         let (first, last) = ranges_of(span);
-        let becomes_distinct = || self.is_whole(first, span) && !first.is_multiple_of(2) && self.may_grow();
+        let becomes_distinct =
+            || !first.is_multiple_of(2) && range_span(first, self.size) == Some(span) && self.may_grow();
         if first == last && (is_set(&self.distinct, first) || becomes_distinct()) {
             HoleKind::Distinct
         } else {
@@ -55,7 +55,8 @@ impl Holes {
     /// Notes that something is mapped at `span` now.
     pub(super) fn placed(&mut self, span: Span) {
         let (first, last) = ranges_of(span);
-        for range in first..=last {
+        set(&mut self.used, first, true);
+        for range in first.saturating_add(1)..=last {
             set(&mut self.used, range, true);
         }
     }
@@ -64,6 +65,15 @@ impl Holes {
     /// the parts of `span` in ranges whose other holes are, and the ranges beside it with which it would merge.
     pub(super) fn cleared(&mut self, span: Span, kind: HoleKind) -> [Option<Span>; 2] {
         let (first, last) = ranges_of(span);
+        if range_span(first, self.size) == Some(span) {
+            set(&mut self.used, first, false);
+            self.set_distinct(first, kind == HoleKind::Distinct);
+            return if first.is_multiple_of(2) {
+                [first.checked_sub(1), first.checked_add(1)].map(|beside| self.part(beside?))
+            } else {
+                [None, None]
+            };
+        }
         let mut mixed = [None, None];
         for range in first..=last {
             if self.is_whole(range, span) {
@@ -75,26 +85,26 @@ impl Holes {
                     range_span(range, self.size).and_then(|whole| whole.intersection(span));
             }
         }
-        if first == last && first.is_multiple_of(2) && self.is_whole(first, span) {
-            mixed = [first.checked_sub(1), first.checked_add(1)].map(|beside| self.part(beside?));
-        }
         mixed
     }
 
     /// Makes an odd range that is one plain hole distinct, if there are VMAs to spare: then it is returned.
     fn part(&mut self, range: u64) -> Option<Span> {
-        let whole = range_span(range, self.size)?;
-        if is_set(&self.used, range) || is_set(&self.distinct, range) || !self.may_grow() {
+        if is_set(&self.distinct, range) || is_set(&self.used, range) || !self.may_grow() {
             return None;
         }
+        let whole = range_span(range, self.size)?;
         self.set_distinct(range, true);
         Some(whole)
     }
 
     fn set_distinct(&mut self, range: u64, distinct: bool) {
-        let before = u64::from(is_set(&self.distinct, range));
+        if is_set(&self.distinct, range) == distinct {
+            return;
+        }
         set(&mut self.distinct, range, distinct);
-        self.distinct_count = self.distinct_count.saturating_sub(before).saturating_add(u64::from(distinct));
+        self.distinct_count =
+            if distinct { self.distinct_count.saturating_add(1) } else { self.distinct_count.saturating_sub(1) };
     }
 
     /// Whether one more range may be distinct.
@@ -115,10 +125,7 @@ fn is_set(ranges: &[bool], range: u64) -> bool {
 
 fn set(ranges: &mut [bool], range: u64, value: bool) {
     if let Some(old) = usize::try_from(range).ok().and_then(|range| ranges.get_mut(range)) {
-        // Memory that was never written is not there yet: it stays so.
-        if *old != value {
-            *old = value;
-        }
+        *old = value;
     }
 }
 
