@@ -16,6 +16,7 @@ registers are those of the kernel's arch/arm64/include/uapi/asm/kvm.h.
 
 import struct
 from dataclasses import dataclass
+from functools import cache
 
 from daxmap.guest.arm64 import X9_REPORT, code
 
@@ -103,6 +104,7 @@ def below_entry(page_size: int) -> bytes:
     return (_table(_GRANULES[page_size]).ljust(_VECTORS, b"\0") + _VECTOR * _VECTOR_COUNT)[:-4] + _NOP
 
 
+@cache
 def _table(granule: _Granule) -> bytes:
     addresses = range(0, 1 << _ADDRESS_BITS, 1 << granule.block_bits)
     normal = _BLOCK | _NORMAL << _ATTR_INDEX_SHIFT | _INNER_SHAREABLE | _ACCESS_FLAG
