@@ -27,6 +27,7 @@ mod file_server;
 #[cfg(target_os = "linux")]
 mod guest_buffer;
 mod hypervisor;
+mod interpreter;
 mod interrupt;
 mod loan;
 mod logging;
@@ -60,6 +61,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::interpreter::refuse_all_but_the_first(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         // Assigned once more, so that Python makes it the type's finalizer (PEP 442).
         let mapper = module.py().get_type::<DaxMapper>();

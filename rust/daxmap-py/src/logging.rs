@@ -36,7 +36,7 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
         let debug = DEBUG.into_pyobject(py)?.into_any().unbind();
         PyResult::Ok(Target { logger: logger.unbind(), cache: cache.map(Bound::unbind), debug })
     })?;
-    // Refused only where this very module was imported before, in another interpreter: the bridge is there then.
+    // Refused only where this interpreter imports the module once more: the bridge is there then.
     if log::set_logger(&Bridge).is_ok() {
         log::set_max_level(LevelFilter::Warn);
     }
