@@ -157,7 +157,6 @@ def test_killed_child_leaves_the_parents_window(subject: Subject) -> None:
 
 
 @pytest.mark.usefixtures("needs_copies")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_calls_in_a_child_wait_for_no_lock(rig: Rig) -> None:
     """The thread that has the lock in the parent, mostly, is not there in the child to let it go."""
     subject = rig.open()
@@ -179,7 +178,6 @@ def test_calls_in_a_child_wait_for_no_lock(rig: Rig) -> None:
         thread.join()
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_looks_at_a_closed_mapper_in_a_child_wait_for_no_lock(rig: Rig) -> None:
     """Nor does what its host window says of itself: the thread that has the lock is not there to let it go."""
     backend = HostWindowBackend()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from errno import EACCES, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOTSUP
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -115,6 +116,43 @@ def test_all_operations_at_once(rig: Rig) -> None:
         repeat(lambda: mapper.lookup(PAGE), 2000),
         repeat(look, 1000),
     )
+    subject.adopt_book()
+    subject.agree()
+
+
+def test_no_thread_disturbs_the_range_of_another(rig: Rig) -> None:
+    subject = rig.open()
+    mapper, file = subject.mapper, rig.file(PAGES)
+
+    def replace_at_random(random: Random) -> None:
+        """In the range of all, whatever lies there: what is cut, replaced and removed is counted by turns."""
+        offset, length = random.randrange(PAGES - 3) * PAGE, random.randrange(1, 4) * PAGE
+        if random.random() < 0.7:
+            mapper.setup_mapping(file.fd, offset, offset, length, random.random() < 0.3, replace=True)
+        else:
+            mapper.remove_range(offset, length)
+
+    def work(number: int) -> None:
+        random = Random(number)  # noqa: S311
+        own, content = (PAGES + number) * PAGE, file.shown(number * PAGE, PAGE)
+        for _ in range(rig.many_calls // 100):
+            replace_at_random(random)
+            mapper.setup_mapping(file.fd, number * PAGE, own, PAGE, writable=False)
+            found = mapper.lookup(own)
+            assert found is not None
+            assert (found.window_offset, found.length, found.file_offset) == (own, PAGE, number * PAGE)
+            if rig.can_copy:
+                assert mapper.read(mapper.base + own, PAGE) == content
+            replace_at_random(random)
+            offsets = [info.window_offset for info in mapper]
+            assert offsets == sorted(set(offsets))
+            assert own in offsets
+            mapper.remove_mapping(own, PAGE)
+
+    run_together(*(partial(work, number) for number in range(8)))
+    stats = mapper.stats()
+    assert min(stats.replaced_count, stats.split_count) > 0
+    assert stats.errors == {}
     subject.adopt_book()
     subject.agree()
 
