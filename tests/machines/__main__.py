@@ -42,9 +42,9 @@ def run(kind: Kind, folder: Path) -> int:
     started = time.monotonic()
     host = Apt(CACHE / "apt")
     qemu = get_qemu(host, CACHE, kind.qemu)
-    kept = []
+    kept = set()
     if kind.has_linux_guest:
-        kept = [fetch_qemu(host, CACHE, kind.qemu), *(path for guest in set_up(CACHE, folder) for path in guest.kept)]
+        kept = {fetch_qemu(host, CACHE, kind.qemu), *(path for guest in set_up(CACHE, folder) for path in guest.kept)}
     apt = Apt(CACHE / f"apt-{kind.architecture}", kind.architecture, sorted({STABLE, BACKPORTS, kind.kernel_release}))
     kernel = get_kernel(apt, CACHE, kind.kernel, kind.kernel_release, kind.drivers)
     system = get_system(apt, CACHE, kind)

@@ -1,7 +1,7 @@
 """What each run brings along: the wheel, the tests and what they look at, and the job."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from debian_packages.cache import CACHE
@@ -12,7 +12,7 @@ _TREES = ("tests", "examples", "docs", "stubs", "scripts")
 _FILES = ("*.md", "*.toml", "LICENSE-*")
 
 
-def make_load(folder: Path, kind: Kind, wheel: Path, job: Path, kept: Sequence[Path]) -> None:
+def make_load(folder: Path, kind: Kind, wheel: Path, job: Path, kept: Iterable[Path]) -> None:
     """Fill a folder with what is to lie at the root of the machine.
 
     Args:
