@@ -13,13 +13,15 @@ before that, when every other thread is joined:
 """
 
 import atexit
-import logging
 import sys
 import time
-from collections.abc import Callable
-from types import FrameType
 
 from daxmap._core import _refuse_other_threads, _threads_inside
+
+TYPE_CHECKING = False  # typing itself is not imported: see daxmap/__init__.py
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
 
 _TO_END = 1.0
 """Seconds for callbacks to end by themselves."""
@@ -28,13 +30,13 @@ _TO_BE_ENDED = 2.0
 _TICK = 0.002
 
 
-def _inside() -> dict[int, FrameType]:
+def _inside() -> "dict[int, FrameType]":
     """The threads concerned, and where they are. A forked child has only its own, whatever its parent's were doing."""
     frames = sys._current_frames()  # noqa: SLF001  (the documented way)
     return {thread: frames[thread] for thread in _threads_inside() if thread in frames}
 
 
-def _all_left(seconds: float, look: Callable[[dict[int, FrameType]], object] = lambda _: None) -> bool:
+def _all_left(seconds: float, look: "Callable[[dict[int, FrameType]], object]" = lambda _: None) -> bool:
     deadline = time.monotonic() + seconds
     while inside := _inside():
         look(inside)
@@ -49,10 +51,11 @@ def _end_calls() -> None:
     if _all_left(_TO_END):
         return
     import ctypes  # noqa: PLC0415  (hardly ever needed)
+    import logging  # noqa: PLC0415  (there by now, if a program uses it)
 
     told: set[int] = set()
 
-    def tell(inside: dict[int, FrameType]) -> None:
+    def tell(inside: "dict[int, FrameType]") -> None:
         for thread, frame in inside.items():
             if thread not in told and frame.f_code.co_filename != logging.__file__:
                 told.add(thread)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from daxmap._core import _Dispatcher
 from daxmap.checks import check_callable, check_choice
 from daxmap.config import DAX_POLICIES
-from daxmap.reopen import keep_descriptors
+from daxmap.descriptors import keep_descriptors
 from daxmap.sizes import size_in_bytes
 from daxmap.status import DaxStatus, status_of
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from daxmap.cli.output import complain
 from daxmap.cli.parser import Commands
-from daxmap.layout import WindowLayout
-from daxmap.sizes import format_size
 
 __all__ = ["add"]
 
@@ -32,6 +30,8 @@ def add(commands: Commands) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     from daxmap.cli.config_file import read_config
+    from daxmap.layout import WindowLayout
+    from daxmap.sizes import format_size
 
     path: Path = arguments.file
     try:

@@ -4,13 +4,15 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daxmap.checks import check_int
 from daxmap.cli.output import complain
 from daxmap.cli.parser import Commands
 from daxmap.cli.values import address, refused, size, whole_number
-from daxmap.config import ShareConfig
-from daxmap.layout import WindowLayout
+
+if TYPE_CHECKING:
+    from daxmap.config import ShareConfig
 
 __all__ = ["add"]
 
@@ -61,6 +63,7 @@ def add(commands: Commands) -> None:
 
 def _layout(arguments: argparse.Namespace) -> int:
     from daxmap.cli.layout_report import Report
+    from daxmap.layout import WindowLayout
 
     try:
         layout = WindowLayout(
@@ -78,7 +81,7 @@ def _layout(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _shares(file: Path | None, shares: list[ShareConfig]) -> tuple[ShareConfig, ...]:
+def _shares(file: Path | None, shares: "list[ShareConfig]") -> "tuple[ShareConfig, ...]":
     if file is None:
         if not shares:
             raise ValueError("no shares: give --share TAG=SIZE for each of them, or a FILE")
@@ -103,7 +106,9 @@ def _file(text: str) -> Path:
     return Path(text)
 
 
-def _share(text: str) -> ShareConfig:
+def _share(text: str) -> "ShareConfig":
+    from daxmap.config import ShareConfig
+
     tag, equals, rest = text.rpartition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not TAG=SIZE or TAG=SIZE:ro")

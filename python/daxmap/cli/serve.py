@@ -6,7 +6,6 @@ from pathlib import Path
 
 from daxmap.cli.parser import Commands
 from daxmap.cli.values import refused, size, whole_number
-from daxmap.config import check_tag
 
 __all__ = ["add"]
 
@@ -95,6 +94,8 @@ def _socket(text: str) -> Path:
 
 
 def _tag(text: str) -> str:
+    from daxmap.config import check_tag
+
     with refused("tag"):
         check_tag(text)
     return text

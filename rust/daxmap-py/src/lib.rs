@@ -66,6 +66,7 @@ mod _core {
         // Assigned once more, so that Python makes it the type's finalizer (PEP 442).
         let mapper = module.py().get_type::<DaxMapper>();
         mapper.setattr("__del__", mapper.getattr("__del__")?)?;
-        crate::logging::install(module.py())
+        crate::logging::install();
+        Ok(())
     }
 }

@@ -28,25 +28,37 @@ struct Target {
     debug: Py<PyAny>,
 }
 
-/// Called once, when the module is imported.
-pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
-    TARGET.get_or_try_init(py, || {
-        let logger = py.import("logging")?.call_method1("getLogger", (LOG_TARGET,))?;
-        let cache = logger.getattr("_cache").ok().and_then(|cache| cache.cast_into::<PyDict>().ok());
-        let debug = DEBUG.into_pyobject(py)?.into_any().unbind();
-        PyResult::Ok(Target { logger: logger.unbind(), cache: cache.map(Bound::unbind), debug })
-    })?;
+/// Called once, when the module is imported. Python's `logging` is not imported before something is there to log.
+pub(crate) fn install() {
     // Refused only where this interpreter imports the module once more: the bridge is there then.
     if log::set_logger(&Bridge).is_ok() {
         log::set_max_level(LevelFilter::Warn);
     }
-    Ok(())
+}
+
+/// The logger. `None` where it cannot be had, which is no reason to fail.
+fn target(py: Python<'_>) -> Option<&'static Target> {
+    if let Some(target) = TARGET.get(py) {
+        return Some(target);
+    }
+    let made = exit::enter(py).and_then(|_inside| {
+        TARGET.get_or_try_init(py, || {
+            let logging = py.import("logging")?;
+            let logger = logging.call_method1("getLogger", (LOG_TARGET,))?;
+            // Or else Python prints warnings of a program that has not said where records go.
+            logger.call_method1("addHandler", (logging.call_method0("NullHandler")?,))?;
+            let cache = logger.getattr("_cache").ok().and_then(|cache| cache.cast_into::<PyDict>().ok());
+            let debug = DEBUG.into_pyobject(py)?.into_any().unbind();
+            PyResult::Ok(Target { logger: logger.unbind(), cache: cache.map(Bound::unbind), debug })
+        })
+    });
+    got(py, made)
 }
 
 /// Lets debug records through if, at this moment, the Python logger would. Called before each operation: on the usual
 /// way it is one look into a dict.
 pub(crate) fn refresh_level(py: Python<'_>) {
-    let Some(target) = TARGET.get(py) else { return };
+    let Some(target) = target(py) else { return };
     let cached = target.cache.as_ref().and_then(|cache| cache.bind(py).get_item(&target.debug).ok().flatten());
     let level = match cached {
         Some(answer) if answer.is(&*pyo3::types::PyBool::new(py, false)) => LevelFilter::Warn,
@@ -86,7 +98,7 @@ fn traceback(py: Python<'_>, error: &PyErr) -> PyResult<String> {
 
 /// Hands a record to the logger. A handler's exception harms no call, but one that is to end the program ends the call.
 fn log_text(py: Python<'_>, level: i32, text: &str) {
-    let Some(target) = TARGET.get(py) else { return };
+    let Some(target) = target(py) else { return };
     let logged = exit::enter(py).and_then(|_inside| target.logger.call_method1(py, "log", (level, text)));
     if let Some(error) = logged.err().and_then(|error| ordinary(py, error)).filter(|_| !exit::has_begun()) {
         error.write_unraisable(py, Some(target.logger.bind(py)));

@@ -3,8 +3,9 @@ python3 tests/machines/jobs/hold.py &
 failed=0
 daxmap demo --guest kvm || failed=1
 python3 tests/machines/jobs/truncation.py || failed=1
-python3 -m pytest -q -p no:cacheprovider tests/guest || failed=1
-python3 -m pytest -q -p no:cacheprovider --numprocesses 2 --dist loadfile -k kvm tests/contract tests/hypervisor || failed=1
+tests="python3 -m pytest -q -p no:cacheprovider --numprocesses 2 --dist loadfile"
+$tests tests/guest || failed=1
+$tests -k kvm tests/contract tests/hypervisor || failed=1
 DAXMAP=/usr/local/bin/daxmap ACCEL=kvm CPUS=1 RELEASES=trixie-backports LINUX_GUEST=require \
   PYTHONPATH=tests python3 -m linux_guest || failed=1
 exit $failed
