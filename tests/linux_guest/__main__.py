@@ -1,8 +1,8 @@
 """`make linux-guest`: Debian's kernels mount shares of `daxmap serve` with DAX, and find out whether files behave.
 
 What this machine lacks does not fail the run, but it is said. LINUX_GUEST=require makes it a failure. RELEASES names
-the releases of Debian whose kernels are booted, CPUS how many processors they get, ACCEL QEMU's accelerator, and DAXMAP
-the command that serves.
+the releases of Debian whose kernels are booted, CPUS how many processors they get, ACCEL QEMU's accelerator, DAXMAP the
+command that serves, and PATIENCE how many times longer than usual a guest may take.
 """
 
 import os

@@ -23,7 +23,7 @@ PROT_READ, PROT_WRITE = 1, 2
 MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS = 1, 2, 0x20
 MNT_DETACH = 2
 _POWER_OFF = (0xFEE1DEAD, 672274793, 0x4321FEDC)
-_LIMIT = 60  # seconds for one command
+_LIMIT = 60 * int(os.environ.get("PATIENCE", "1"))  # seconds for one command
 _BUFFER = 1 << 20
 
 Argument = int | str | bytes

@@ -63,10 +63,12 @@ def vmas() -> Iterator[Piece]:
 @lru_cache(maxsize=4096)
 def _piece(line: str) -> Piece:
     """What a line of proc_pid_maps(5) says. The same hundreds of libraries are read again and again."""
-    span, access, offset, _device, inode = line.split()[:5]
+    span, access, offset, _device, number, *name = line.split(maxsplit=5)
     start, end = (int(address, 16) for address in span.split("-"))
-    origin = start - int(offset, 16) if int(inode) else 0
-    return Piece(start, end, Shown(access, int(inode), origin))
+    # Shared anonymous memory has an inode, of a file system of the kernel's own: a test's file may have the same number.
+    inode = 0 if name == ["/dev/zero (deleted)"] else int(number)
+    origin = start - int(offset, 16) if inode else 0
+    return Piece(start, end, Shown(access, inode, origin))
 
 
 def shown_in(start: int, end: int) -> list[Piece]:
