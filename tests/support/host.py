@@ -65,8 +65,9 @@ def _piece(line: str) -> Piece:
     """What a line of proc_pid_maps(5) says. The same hundreds of libraries are read again and again."""
     span, access, offset, _device, number, *name = line.split(maxsplit=5)
     start, end = (int(address, 16) for address in span.split("-"))
-    # Shared anonymous memory has an inode, of a file system of the kernel's own: a test's file may have the same number.
-    inode = 0 if name == ["/dev/zero (deleted)"] else int(number)
+    # Shared anonymous memory and KVM's have inodes of the kernel's own. A test's file may have the same number.
+    is_file = name and name[0].startswith("/") and name[0] != "/dev/zero (deleted)"
+    inode = int(number) if is_file else 0
     origin = start - int(offset, 16) if inode else 0
     return Piece(start, end, Shown(access, inode, origin))
 

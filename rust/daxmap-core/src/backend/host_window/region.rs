@@ -106,7 +106,7 @@ impl Region {
     /// Sees to it that each range has holes of one kind, now that `span` is one of that kind, and that it merges with none.
     pub(super) fn even_out(&mut self, span: Span, kind: HoleKind) -> Result<(), Failure> {
         for part in self.holes.cleared(span, kind).into_iter().flatten() {
-            let range = self.range(part)?;
+            let Ok(range) = self.range(part) else { continue };
             if let Err(errno) = self.reservation.clear(part.start().0, range.len(), HoleKind::Distinct) {
                 // A hole it is, of either kind, or the region is lost.
                 let failure = self.recover(part, Refusal::io(errno), &[]);
