@@ -30,14 +30,14 @@ def test_each_success_is_a_debug_record(subject: Subject) -> None:
     with recording(logging.DEBUG) as recorder:
         subject.map(file, PAGE, 2 * PAGE, file_offset=PAGE)
         (message,) = recorder.take(logging.DEBUG)
-        for part in ("0x1000", "0x3000", str(file.inode), "read-only"):
+        for part in (hex(PAGE), hex(3 * PAGE), str(file.inode), "read-only"):
             assert part in message
         subject.map(file, PAGE, 2 * PAGE, file_offset=PAGE, writable=True)
         (message,) = recorder.take(logging.DEBUG)
         assert "upgrade" in message
         subject.remove(PAGE, 2 * PAGE)
         (message,) = recorder.take(logging.DEBUG)
-        assert "0x1000" in message
+        assert hex(PAGE) in message
         subject.map(file, 0)
         recorder.take(logging.DEBUG)
         subject.mapper.remove_mappings([(0, PAGE)])

@@ -19,6 +19,7 @@ from support.guest_requests import (
     map_request,
     unmap_request,
 )
+from support.host import PAGE
 from support.windows import host_window
 
 NODE = 5
@@ -58,13 +59,13 @@ def own() -> OwnMapper:
 def test_own_mapper_is_called(own: OwnMapper) -> None:
     opened = Opened(77)
     dispatcher = DaxDispatcher(own, lambda *_: opened)
-    assert dispatcher.handle(map_request(NODE, SLOT, foffset=4096, flags=READ_WRITE)) == answer(0)
-    assert dispatcher.handle(unmap_request((0, SLOT), (SLOT, 4096))) == answer(0)
+    assert dispatcher.handle(map_request(NODE, SLOT, foffset=PAGE, flags=READ_WRITE)) == answer(0)
+    assert dispatcher.handle(unmap_request((0, SLOT), (SLOT, PAGE))) == answer(0)
     assert dispatcher.handle(unmap_request((0, WHOLE_WINDOW))) == answer(0)
     assert own.calls == [
-        ("setup", 77, 4096, SLOT, SLOT, True, True),
+        ("setup", 77, PAGE, SLOT, SLOT, True, True),
         ("remove", 0, SLOT),
-        ("remove", SLOT, 4096),
+        ("remove", SLOT, PAGE),
         ("reset",),
     ]
     assert opened.closed == 1

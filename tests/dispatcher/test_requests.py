@@ -26,6 +26,7 @@ from support.guest_requests import (
     told,
     unmap_request,
 )
+from support.host import PAGE
 
 SIZE = 8 * SLOT
 NODE = 5
@@ -34,7 +35,7 @@ NODE = 5
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "file"
-    path.write_bytes(os.urandom(4096))
+    path.write_bytes(os.urandom(PAGE))
     return path
 
 
@@ -56,7 +57,7 @@ def book(mapper: DaxMapper) -> list[tuple[int, int, int, bool]]:
 def test_mapping_is_set_up_and_removed(dispatcher: DaxDispatcher, mapper: DaxMapper, path: Path) -> None:
     assert dispatcher.handle(map_request(NODE, SLOT)) == answer(0)
     assert book(mapper) == [(SLOT, SLOT, 0, False)]
-    assert mapper.read(SLOT, 4096) == path.read_bytes()
+    assert mapper.read(SLOT, PAGE) == path.read_bytes()
     assert dispatcher.handle(unmap_request((SLOT, SLOT))) == answer(0)
     assert book(mapper) == []
 
@@ -100,7 +101,7 @@ def test_request_may_be_any_buffer(dispatcher: DaxDispatcher, mapper: DaxMapper)
 
 
 def test_long_requests_may_be_any_buffer(dispatcher: DaxDispatcher, mapper: DaxMapper, file: io.FileIO) -> None:
-    entries = [(index * 4096, 4096) for index in range(600)]
+    entries = [(index * PAGE, PAGE) for index in range(600)]
     for offset, length in entries:
         dispatcher.handle(map_request(NODE, offset, length=length))
     request = unmap_request(*entries[:520])
@@ -108,7 +109,7 @@ def test_long_requests_may_be_any_buffer(dispatcher: DaxDispatcher, mapper: DaxM
     assert dispatcher.handle(bytearray(request)) == answer(0)
     assert len(mapper) == 80
     for buffer in (memoryview(request).cast("c"), memoryview(request).cast("B", (2, len(request) // 2))):
-        mapper.setup_mapping(file, 0, 0, 4096, writable=False)
+        mapper.setup_mapping(file, 0, 0, PAGE, writable=False)
         assert dispatcher.handle(buffer) == answer(0)
         assert len(mapper) == 80
     too_long = map_request(NODE, SLOT) + bytes(1 << 20)
@@ -159,7 +160,7 @@ def test_each_entry_is_tried_and_the_first_error_is_told(dispatcher: DaxDispatch
 def test_range_that_shows_nothing_is_removed_at_once(dispatcher: DaxDispatcher, mapper: DaxMapper) -> None:
     assert dispatcher.handle(unmap_request((0, SLOT))) == answer(0)
     dispatcher.handle(map_request(NODE, 0))
-    assert dispatcher.handle(unmap_request((SLOT, SLOT), (0, SLOT), (0, SLOT), (4096, 4096))) == answer(0)
+    assert dispatcher.handle(unmap_request((SLOT, SLOT), (0, SLOT), (0, SLOT), (PAGE, PAGE))) == answer(0)
     stats = mapper.stats()
     assert (len(mapper), stats.remove_count, stats.errors) == (0, 1, {})
 
@@ -191,8 +192,8 @@ def test_removal_cuts_what_reaches_out_of_its_range(
     os.ftruncate(file.fileno(), 2 * SLOT)
     dispatcher.handle(map_request(NODE, 0))
     dispatcher.handle(map_request(NODE, SLOT, foffset=SLOT, flags=READ_WRITE))
-    assert dispatcher.handle(unmap_request((4096, 2 * SLOT - 8192))) == answer(0)
-    assert book(mapper) == [(0, 4096, 0, False), (2 * SLOT - 4096, 4096, 2 * SLOT - 4096, True)]
+    assert dispatcher.handle(unmap_request((PAGE, 2 * SLOT - 2 * PAGE))) == answer(0)
+    assert book(mapper) == [(0, PAGE, 0, False), (2 * SLOT - PAGE, PAGE, 2 * SLOT - PAGE, True)]
 
 
 # Mappings over others, as VIRTIO has a device accept them.
@@ -203,14 +204,14 @@ def test_range_that_is_mapped_already_shows_the_next_file(
 ) -> None:
     """A guest hands a range whose removal failed to another file, and sends no REMOVEMAPPING again."""
     other = tmp_path / "other"
-    other.write_bytes(os.urandom(4096))
+    other.write_bytes(os.urandom(PAGE))
     dispatcher.handle(map_request(NODE, 0))
     with other.open("rb") as file:
         replaced = DaxDispatcher(mapper, lambda *_: file.fileno()).handle(map_request(NODE, 0))
     assert replaced == answer(0)
-    assert (mapper.read(0, 4096), len(mapper)) == (other.read_bytes(), 1)
+    assert (mapper.read(0, PAGE), len(mapper)) == (other.read_bytes(), 1)
     assert dispatcher.handle(map_request(NODE, 0)) == answer(0)
-    assert mapper.read(0, 4096) == path.read_bytes()
+    assert mapper.read(0, PAGE) == path.read_bytes()
 
 
 def test_writable_range_that_is_asked_for_again_is_what_was_asked_for(
@@ -226,10 +227,14 @@ def test_mapping_over_a_part_of_another_cuts_it(
 ) -> None:
     os.ftruncate(file.fileno(), SLOT)
     dispatcher.handle(map_request(NODE, 0, flags=READ_WRITE))
-    assert dispatcher.handle(map_request(NODE, 8192, length=4096)) == answer(0)
-    assert book(mapper) == [(0, 8192, 0, True), (8192, 4096, 0, False), (12288, SLOT - 12288, 12288, True)]
+    assert dispatcher.handle(map_request(NODE, 2 * PAGE, length=PAGE)) == answer(0)
+    assert book(mapper) == [
+        (0, 2 * PAGE, 0, True),
+        (2 * PAGE, PAGE, 0, False),
+        (3 * PAGE, SLOT - 3 * PAGE, 3 * PAGE, True),
+    ]
     content = path.read_bytes()
-    assert mapper.read(0, SLOT) == content[:8192] + content[:4096] + content[12288:]
+    assert mapper.read(0, SLOT) == content[: 2 * PAGE] + content[:PAGE] + content[3 * PAGE :]
 
 
 # A guest that starts anew, or leaves.

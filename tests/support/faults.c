@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -41,7 +42,7 @@ static struct region last_region;
 static void *intruder;
 static long page_size;
 
-enum { INTRUDER_SIZE = 4096, INTRUDER_BYTE = 0xA5 };
+enum { INTRUDER_BYTE = 0xA5 };
 
 void fault_plan(int call, const struct plan *plan) { plans[call] = *plan; }
 unsigned long fault_count(int call) { return counts[call]; }
@@ -93,9 +94,9 @@ void *mmap(void *address, size_t length, int protection, int flags, int fd, off_
         syscall(SYS_munmap, address, length);
     if (plan->effect == INTRUDE) {
         int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
-        intruder = raw_mmap(plan->address ? (void *)plan->address : address, INTRUDER_SIZE,
-                                  PROT_READ | PROT_WRITE, fixed, -1, 0);
-        memset(intruder, INTRUDER_BYTE, INTRUDER_SIZE);
+        const size_t page = getauxval(AT_PAGESZ);
+        intruder = raw_mmap(plan->address ? (void *)plan->address : address, page, PROT_READ | PROT_WRITE, fixed, -1, 0);
+        memset(intruder, INTRUDER_BYTE, page);
     }
     errno = plan->error;
     return MAP_FAILED;
