@@ -71,7 +71,7 @@ for platform; do
     manylinux-aarch64) build aarch64-unknown-linux-gnu manylinux2014 ;;
     musllinux-x86_64) build x86_64-unknown-linux-musl musllinux_1_2 ;;
     musllinux-aarch64) build aarch64-unknown-linux-musl musllinux_1_2 ;;
-    manylinux-ppc64le) build powerpc64le-unknown-linux-gnu manylinux2014 ;;
+    manylinux-ppc64le) build powerpc64le-unknown-linux-gnu manylinux_2_28 ;; # Zig has no older glibc for it
     macos-arm64) build aarch64-apple-darwin pypi ;;
     *) echo "wheels: $platform is no platform that wheels are built for: see $0" >&2 && exit 2 ;;
   esac

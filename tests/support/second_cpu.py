@@ -23,7 +23,7 @@ SLOT = 100
 """Of the page with its program."""
 CODE = 1 << 30
 """Where that page is in the guest."""
-FIRST_NUMBER = 512
+FIRST_NUMBER = 256
 """Of its virtual CPUs: a `Vm` counts its own from 0 on."""
 
 
