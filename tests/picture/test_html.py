@@ -13,6 +13,7 @@ from daxmap.picture.survey import CELL, Survey
 from daxmap.textwidth import neutral
 from picture.surveys import HOSTILE, MIB, PAGE, hostile, shown, survey, surveys
 from support.files import HostFile
+from support.host import PAGE as HOST_PAGE
 
 SVG = "{http://www.w3.org/2000/svg}"
 TAGS = {"div", "style", "table", "thead", "tbody", "tr", "th", "td", "bdi", "br", "p"}
@@ -106,16 +107,16 @@ def test_largest_layout_fits() -> None:
 def test_counters_are_named_and_so_are_errors() -> None:
     backend = HostWindowBackend()
     with DaxMapper(0, CELL, backend, readonly=True) as mapper, Path(__file__).open("rb") as file:
-        mapper.setup_mapping(file, 0, 0, PAGE, writable=False)
+        mapper.setup_mapping(file, 0, 0, HOST_PAGE, writable=False)
         for fd, offset, writable in ((file.fileno(), 0, True), (file.fileno(), 1, False), (10**6, 0, False)):
             with pytest.raises(OSError):  # noqa: PT011  # three of them
-                mapper.setup_mapping(fd, offset, PAGE, PAGE, writable)
+                mapper.setup_mapping(fd, offset, HOST_PAGE, HOST_PAGE, writable)
         stats = mapper.stats()
     backend.release()
     root = parse(html.stats_html(stats))
     counters = {name: value for name, value, _ in rows(root)}
     assert counters == {name: f"{value:,}" for name, value in stats.as_dict().items() if isinstance(value, int)}
-    assert rows(root)[1] == ["setup_bytes", "4,096", "4 KiB"]
+    assert rows(root)[1] == ["setup_bytes", f"{HOST_PAGE:,}", f"{HOST_PAGE >> 10} KiB"]
     assert sorted(rows(root, 1)) == sorted(
         [[name, str(number), "1"] for name, number in (("EBADF", EBADF), ("EINVAL", EINVAL), ("EROFS", EROFS))]
     )
@@ -130,7 +131,9 @@ def test_mapper_is_drawn_as_it_is_now(tmp_path: Path) -> None:
     with HostWindowBackend() as backend, DaxMapper(CELL, 2 * CELL, backend) as mapper:
         assert "nothing is mapped" in mapper.render()
         mapper.map_file(file.fd)
-        assert f"a  {file.path}\n   0x200000-0x203000  0x0-0x3000" in mapper.render(width=100)
+        assert f"a  {file.path}\n   {CELL:#x}-{CELL + 3 * HOST_PAGE:#x}  0x0-{3 * HOST_PAGE:#x}" in mapper.render(
+            width=100
+        )
         assert str(file.path) in mapper.to_svg()
         assert str(file.path) in mapper._repr_html_()
         assert "setup_count" in mapper.stats()._repr_html_()

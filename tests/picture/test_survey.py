@@ -9,6 +9,7 @@ from daxmap import DaxMapper, HostWindowBackend
 from daxmap.picture.survey import CELL, Shown, Survey, Tally
 from picture.surveys import MIB, PAGE, shown, surveys
 from support.files import HostFile
+from support.host import PAGE as HOST_PAGE
 from support.recording import RecordingBackend
 
 
@@ -59,21 +60,21 @@ def test_all_of_a_tally_is_something(window: Survey) -> None:
 def test_survey_of_a_mapper_has_all_that_it_tells(tmp_path: Path) -> None:
     file = HostFile(tmp_path / "file", 3)
     with HostWindowBackend() as backend, DaxMapper(CELL, 2 * CELL, backend, name="home") as mapper:
-        mapper.setup_mapping(file.fd, PAGE, 4 * PAGE, 8 * PAGE, writable=True)
+        mapper.setup_mapping(file.fd, HOST_PAGE, 4 * HOST_PAGE, 8 * HOST_PAGE, writable=True)
         one = Survey.of(mapper)
         assert (one.name, one.base, one.size, one.page_size) == ("home", CELL, 2 * CELL, mapper.page_size)
         assert (one.readonly, one.closed) == (False, False)
         assert one.shown == (
             Shown(
-                window_offset=4 * PAGE,
-                length=8 * PAGE,
-                file_offset=PAGE,
+                window_offset=4 * HOST_PAGE,
+                length=8 * HOST_PAGE,
+                file_offset=HOST_PAGE,
                 writable=True,
                 dev=file.device,
                 ino=file.inode,
                 path=str(file.path),
-                file_size=3 * PAGE,
-                resident=(2 * PAGE,),
+                file_size=3 * HOST_PAGE,
+                resident=(2 * HOST_PAGE,),
             ),
         )
         file.path.unlink()
@@ -96,8 +97,8 @@ def test_pages_are_resident_once_they_were_used(tmp_path: Path) -> None:
         mapper.write(mapper.base + CELL // 2, b"x")
         mapper.write(mapper.base + 3 * CELL, b"x")
         first, *_, last = Survey.of(mapper).shown[0].resident  # what the kernel reads ahead may be there too
-        assert PAGE <= first <= CELL // 2
-        assert PAGE <= last <= CELL // 2
+        assert HOST_PAGE <= first <= CELL // 2
+        assert HOST_PAGE <= last <= CELL // 2
 
 
 def test_backend_of_the_vmms_own_tells_no_more_than_the_book(tmp_path: Path) -> None:
