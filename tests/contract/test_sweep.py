@@ -153,4 +153,4 @@ def test_repr_shows_range_and_counts(rig: Rig) -> None:
     for part in (hex(subject.mapper.base), "0x200000", "1 mapping", str(3 * PAGE), "read-only"):
         assert part in repr(subject.mapper)
     info = next(iter(subject.mapper))
-    assert repr(info).startswith("MappingInfo(window_offset=0x0, length=0x3000")
+    assert repr(info).startswith(f"MappingInfo(window_offset=0x0, length={3 * PAGE:#x}")
