@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from debian_packages.apt import BACKPORTS, STABLE, Apt
+from debian_packages.apt import STABLE, Apt
 from debian_packages.cache import CACHE, run_folder
 from debian_packages.skipping import SkippedError
 from emulation.kernels import get_kernel
@@ -45,7 +45,7 @@ def run(kind: Kind, folder: Path) -> int:
     kept = set()
     if kind.has_linux_guest:
         kept = {fetch_qemu(host, CACHE, kind.qemu), *(path for guest in set_up(CACHE, folder) for path in guest.kept)}
-    apt = Apt(CACHE / f"apt-{kind.architecture}", kind.architecture, sorted({STABLE, BACKPORTS, kind.kernel_release}))
+    apt = Apt(CACHE / f"apt-{kind.architecture}", kind.architecture, sorted({STABLE, kind.kernel_release}))
     kernel = get_kernel(apt, CACHE, kind.kernel, kind.kernel_release, kind.drivers)
     system = get_system(apt, CACHE, kind)
     apt.clean()

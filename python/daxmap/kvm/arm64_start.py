@@ -16,7 +16,6 @@ registers are those of the kernel's arch/arm64/include/uapi/asm/kvm.h.
 
 import struct
 from dataclasses import dataclass
-from functools import cache
 
 from daxmap.guest.arm64 import X9_REPORT, code
 
@@ -101,10 +100,9 @@ def below_entry(page_size: int) -> bytes:
     Args:
         page_size: the host's, in bytes.
     """
-    return (_table(_GRANULES[page_size]).ljust(_VECTORS, b"\0") + _VECTOR * _VECTOR_COUNT)[:-4] + _NOP
+    return (_TABLES[page_size].ljust(_VECTORS, b"\0") + _VECTOR * _VECTOR_COUNT)[:-4] + _NOP
 
 
-@cache
 def _table(granule: _Granule) -> bytes:
     addresses = range(0, 1 << _ADDRESS_BITS, 1 << granule.block_bits)
     normal = _BLOCK | _NORMAL << _ATTR_INDEX_SHIFT | _INNER_SHAREABLE | _ACCESS_FLAG
@@ -114,6 +112,7 @@ def _table(granule: _Granule) -> bytes:
     return struct.pack(f"<{len(blocks)}Q", *blocks)
 
 
+_TABLES = {page_size: _table(granule) for page_size, granule in _GRANULES.items()}
 _NOP = code(0xD503_201F)
 _VECTOR = b"".join(
     (
