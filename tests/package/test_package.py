@@ -58,6 +58,12 @@ def seen():
 before = seen()
 import daxmap
 after = seen()
+with daxmap.DaxMapper(0, 2 << 20, backend := daxmap.HostWindowBackend()) as mapper:
+    try:
+        mapper.remove_mapping(0, 1)  # a warning
+    except OSError:
+        pass
+backend.release()
 logger = logging.getLogger("daxmap")
 print(json.dumps({
     "changed": [name for name in before if before[name] != after[name]],
