@@ -5,13 +5,10 @@
 MACHINE = PYTHONPATH=tests $(BIN)/python -m machines $@
 
 real-kvm: $(TOOLS) ## run the tests of KVM where KVM is as on real hardware, in a machine that is emulated; JOB=script runs another job there
-	bash scripts/release/wheels.sh manylinux-x86_64
 	$(MACHINE)
 
 arm64: $(TOOLS) ## run tests and guests on a processor of Arm, with pages of 16 KiB, in a machine that is emulated
-	bash scripts/release/wheels.sh manylinux-aarch64
 	$(MACHINE)
 
 ppc64le: $(TOOLS) ## run tests with pages of 64 KiB, in a machine that is emulated
-	bash scripts/release/wheels.sh manylinux-ppc64le
 	$(MACHINE)

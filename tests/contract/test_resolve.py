@@ -183,7 +183,7 @@ def test_drain_keeps_the_addresses_until_the_block_ends(lender: Subject) -> None
         lender.mapper.drain_all()
         lender.release()
         for address, length in pieces:
-            assert shown_in(address, address + length), "somebody else's memory may land there"
+            assert shown_in(address, address + length), "memory of others may land there"
         with pytest.raises(OSError, match="closed") as caught, resolve(lender, START, 1):
             pass
         assert caught.value.errno == ENODEV

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
-CACHE = Path(__file__).parents[2] / "target" / "emulation"
+from support.paths import PROJECT
+
+CACHE = PROJECT / "target" / "emulation"
 """What is kept from run to run."""
 
 

@@ -1,5 +1,6 @@
 """What cannot be had here, and how that is said."""
 
+import os
 import shutil
 
 
@@ -13,3 +14,9 @@ def need_program(name: str, purpose: str, package: str) -> str:
     if path is None:
         raise SkippedError(f"no {name}, {purpose} (apt install {package})")
     return path
+
+
+def skipped(reason: SkippedError, variable: str) -> int:
+    """Say it, and return the exit status: that of a failure if the environment has `variable=require`."""
+    print(f"SKIPPED: {reason}", flush=True)
+    return 1 if os.environ.get(variable) == "require" else 0

@@ -5,6 +5,7 @@ import os
 import queue
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,12 @@ from types import TracebackType
 from typing import IO, Self
 
 _GRACE = 10  # seconds that a program has to end by itself
+
+
+def end_what_was_started() -> None:
+    """Have SIGTERM and SIGHUP end this program as an exception does, through what ends the others."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
 
 
 class HangError(Exception):

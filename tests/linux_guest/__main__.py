@@ -5,15 +5,14 @@ the releases of Debian whose kernels are booted, CPUS how many processors they g
 command that serves, and PATIENCE how many times longer than usual a guest may take.
 """
 
-import os
-import signal
 import sys
 import time
 from pathlib import Path
 
 from debian_packages.apt import Apt
 from debian_packages.cache import CACHE, run_folder
-from debian_packages.skipping import SkippedError
+from debian_packages.skipping import SkippedError, skipped
+from emulation.processes import end_what_was_started
 from linux_guest.bench import run_bench
 from linux_guest.report import Report
 from linux_guest.run import run_checks, run_shell
@@ -22,14 +21,12 @@ from linux_guest.system import System, set_up
 
 def main(arguments: list[str]) -> int:
     """`shell [OPTIONS]` is for a person, `bench` measures; other words choose checks by their names."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(1))  # so that what was started is ended
+    end_what_was_started()
     with run_folder(CACHE) as folder:
         try:
             systems = set_up(CACHE, folder)
         except SkippedError as reason:
-            print(f"SKIPPED: {reason}", flush=True)
-            return 1 if os.environ.get("LINUX_GUEST") == "require" else 0
+            return skipped(reason, "LINUX_GUEST")
         if arguments == ["bench"]:
             return run_bench(systems[-1], Apt(CACHE / "apt"), CACHE, folder / "bench")
         if arguments[:1] == ["shell"]:

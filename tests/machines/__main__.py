@@ -5,36 +5,35 @@ instead of the machine's own job, with `sh`, in the folder that has the tests.
 """
 
 import os
-import signal
 import sys
 import time
 from pathlib import Path
 
 from debian_packages.apt import STABLE, Apt
 from debian_packages.cache import CACHE, run_folder
-from debian_packages.skipping import SkippedError
+from debian_packages.skipping import SkippedError, skipped
 from emulation.kernels import get_kernel
+from emulation.processes import end_what_was_started
 from emulation.qemu import fetch_qemu, get_qemu
 from linux_guest.system import set_up
 from machines.boot import DiedError, machine, run_job, write_root
 from machines.kinds import KINDS, Kind
 from machines.load import make_load
-from machines.system import HERE, PROJECT, get_system
+from machines.system import HERE, get_system
+from support.dist import DIST, build, is_fresh
 
 LIMIT = 1800
 
 
 def main(name: str) -> int:
     """The exit status is that of the job."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(1))  # so that what was started is ended
+    end_what_was_started()
     kind = KINDS[name]
     with run_folder(CACHE) as folder:
         try:
             return run(kind, folder)
         except SkippedError as reason:
-            print(f"SKIPPED: {reason}", flush=True)
-            return 1 if os.environ.get("MACHINES") == "require" else 0
+            return skipped(reason, "MACHINES")
 
 
 def run(kind: Kind, folder: Path) -> int:
@@ -51,7 +50,7 @@ def run(kind: Kind, folder: Path) -> int:
     apt.clean()
     job = Path(os.environ.get("JOB") or HERE / "jobs" / f"{kind.name}.sh")
     (load := folder / "brought").mkdir()
-    make_load(load, kind, find_wheel(kind), job, kept)
+    make_load(load, kind, get_wheel(kind), job, kept)
     write_root(root := folder / "root.cpio", system, kernel, load)
     print(f"Linux {kernel.version}, QEMU {qemu.version}: there after {time.monotonic() - started:.0f} s", flush=True)
     started = time.monotonic()
@@ -66,15 +65,13 @@ def run(kind: Kind, folder: Path) -> int:
     return status
 
 
-def find_wheel(kind: Kind) -> Path:
-    """The wheel of the stable ABI for the machine."""
+def get_wheel(kind: Kind) -> Path:
+    """The wheel of the stable ABI for the machine, built if there is none as new as the sources."""
     processor = kind.wheel.partition("-")[2]
-    wheels = sorted(
-        (PROJECT / "dist").glob(f"daxmap-*-abi3-manylinux*_{processor}.whl"), key=lambda path: path.stat().st_mtime
-    )
-    if not wheels:
-        raise SkippedError(f"no wheel for it in dist/ (make wheels ARGS={kind.wheel})")
-    return max(wheels, key=lambda wheel: wheel.stat().st_mtime)
+    pattern = f"daxmap-*-abi3-manylinux*_{processor}.whl"
+    if not any(is_fresh(wheel) for wheel in DIST.glob(pattern)):
+        build(kind.wheel)
+    return max(DIST.glob(pattern), key=lambda wheel: wheel.stat().st_mtime)
 
 
 sys.exit(main(sys.argv[1]))

@@ -32,7 +32,7 @@ class Kind:
     has_linux_guest: bool = False
     """Whether what boots stock Linux guests lies there."""
     without: frozenset[str] = frozenset()
-    """Python packages that are not to be had for it."""
+    """Python packages that have no wheels for it."""
 
 
 def _glibc(machine: str) -> tuple[str, ...]:

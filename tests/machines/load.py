@@ -6,7 +6,8 @@ from pathlib import Path
 
 from debian_packages.cache import CACHE
 from machines.kinds import Kind
-from machines.system import PROJECT, SITE, install
+from machines.system import SITE, install
+from support.paths import PROJECT
 
 _TREES = ("tests", "examples", "docs", "stubs", "scripts")
 _FILES = ("*.md", "*.toml", "LICENSE-*")

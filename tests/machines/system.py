@@ -12,9 +12,9 @@ from debian_packages.cache import made_once
 from debian_packages.skipping import SkippedError
 from emulation.cpio import Entry, folder_entry, program_entry, tree_entries, write_archive
 from machines.kinds import Kind
+from support.paths import PROJECT
 
 HERE = Path(__file__).parent
-PROJECT = HERE.parents[1]
 PYTHON = "3.13"
 """That of the release of Debian whose packages are taken."""
 SITE = f"usr/local/lib/python{PYTHON}/dist-packages"

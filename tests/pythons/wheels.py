@@ -4,20 +4,17 @@ import platform
 import subprocess
 import sys
 import tomllib
-from functools import cache
 from pathlib import Path
 
+from support.dist import DIST, build, is_fresh
 from support.paths import PROJECT
-
-DIST = PROJECT / "dist"
-_SOURCES = {".lock", ".py", ".pyi", ".rs", ".toml", ".typed"}
 
 
 def pick_wheel(python: str, folder: Path) -> Path:
     """The one that pip takes for an interpreter. It is built if it isn't there, or is older than any source."""
     wheel = _picked(python, folder)
-    if wheel is None or wheel.stat().st_mtime < _last_change():
-        _build()
+    if wheel is None or not is_fresh(wheel):
+        build(_platform())
         wheel = _picked(python, folder)
     if wheel is None:
         raise SystemExit(f"no wheel in {DIST} fits {python}")
@@ -35,20 +32,6 @@ def _picked(python: str, folder: Path) -> Path | None:
     return DIST / copy.name
 
 
-@cache
-def _last_change() -> float:
-    files = [*PROJECT.glob("Cargo.*"), PROJECT / "pyproject.toml", *_below("python"), *_below("rust")]
-    return max(file.stat().st_mtime for file in files)
-
-
-def _below(folder: str) -> list[Path]:
-    return [path for path in (PROJECT / folder).rglob("*") if path.suffix in _SOURCES]
-
-
-@cache
-def _build() -> None:
-    """Once a run: it makes the wheels of all interpreters."""
+def _platform() -> str:
     platforms = {"linux": "manylinux-{}", "darwin": "macos-{}"}
-    name = platforms[sys.platform].format(platform.machine())
-    print(f"No wheel in {DIST} is as new as the sources: building those for {name}.", flush=True)
-    subprocess.run(["bash", "scripts/release/wheels.sh", name], cwd=PROJECT, check=True)  # noqa: S607
+    return platforms[sys.platform].format(platform.machine())

@@ -55,8 +55,7 @@ impl Holes {
     /// Notes that something is mapped at `span` now.
     pub(super) fn placed(&mut self, span: Span) {
         let (first, last) = ranges_of(span);
-        set(&mut self.used, first, true);
-        for range in first.saturating_add(1)..=last {
+        for range in first..=last {
             set(&mut self.used, range, true);
         }
     }
@@ -66,36 +65,40 @@ impl Holes {
     pub(super) fn cleared(&mut self, span: Span, kind: HoleKind) -> [Option<Span>; 2] {
         let (first, last) = ranges_of(span);
         if range_span(first, self.size) == Some(span) {
-            set(&mut self.used, first, false);
-            self.set_distinct(first, kind == HoleKind::Distinct);
+            self.emptied(first, kind);
             return if first.is_multiple_of(2) {
-                [first.checked_sub(1), first.checked_add(1)].map(|beside| self.part(beside?))
+                [first.checked_sub(1), first.checked_add(1)].map(|beside| self.set_apart(beside?))
             } else {
                 [None, None]
             };
         }
         let mut mixed = [None, None];
         for range in first..=last {
-            if self.is_whole(range, span) {
-                set(&mut self.used, range, false);
-                self.set_distinct(range, kind == HoleKind::Distinct);
+            let Some(whole) = range_span(range, self.size) else { continue };
+            let part = whole.intersection(span);
+            if part == Some(whole) {
+                self.emptied(range, kind);
             } else if is_set(&self.distinct, range) && kind == HoleKind::Plain {
-                // Only the first and the last range are covered in part.
-                mixed[usize::from(range != first)] =
-                    range_span(range, self.size).and_then(|whole| whole.intersection(span));
+                mixed[usize::from(range != first)] = part; // only the first and the last range are covered in part
             }
         }
         mixed
     }
 
     /// Makes an odd range that is one plain hole distinct, if there are VMAs to spare: then it is returned.
-    fn part(&mut self, range: u64) -> Option<Span> {
+    fn set_apart(&mut self, range: u64) -> Option<Span> {
         if is_set(&self.distinct, range) || is_set(&self.used, range) || !self.may_grow() {
             return None;
         }
         let whole = range_span(range, self.size)?;
         self.set_distinct(range, true);
         Some(whole)
+    }
+
+    /// Notes that all of a range is one hole.
+    fn emptied(&mut self, range: u64, kind: HoleKind) {
+        set(&mut self.used, range, false);
+        self.set_distinct(range, kind == HoleKind::Distinct);
     }
 
     fn set_distinct(&mut self, range: u64, distinct: bool) {
@@ -111,11 +114,6 @@ impl Holes {
     fn may_grow(&self) -> bool {
         let grown = self.vmas().saturating_add(VMAS_PER_RANGE);
         grown <= Budget::of_process().left() / SHARE_OF_BUDGET
-    }
-
-    /// Whether `span` has all of a range.
-    fn is_whole(&self, range: u64, span: Span) -> bool {
-        range_span(range, self.size).is_some_and(|whole| whole.intersection(span) == Some(whole))
     }
 }
 
