@@ -1,7 +1,9 @@
 """The same as FUSE requests: bytes in, bytes out, with all that is decoded and checked on the way."""
 
 import ctypes
+import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from time import perf_counter
 
 import pytest
@@ -9,8 +11,8 @@ import pytest
 from benches.bench_pair import GAP, OBVIOUS
 from benches.compare import Compare, Figure, Timed, spread
 from benches.floor import SLOT
-from benches.windows import LIVE, Windows, every_other
-from daxmap import FUSE_NO_FH, DaxDispatcher
+from benches.windows import LIVE, Windows, every_other, per_operation
+from daxmap import FUSE_NO_FH, DaxDispatcher, reopen
 from daxmap.fuse import (
     FUSE_REMOVEMAPPING,
     FUSE_SETUPMAPPING,
@@ -33,6 +35,12 @@ CALLS = 1000
 def requests(windows: Windows, offsets: Sequence[int]) -> Timed:
     """Each offset set up and removed by requests. The resolver knows the file at once."""
     return pairs_of(DaxDispatcher(windows.mapper, lambda _nodeid, _fh, _writable: windows.fd).handle, offsets, nodeid=2)
+
+
+def opening_requests(windows: Windows, offsets: Sequence[int], path_fd: int) -> Timed:
+    """The same with a resolver that opens the file each time."""
+    dispatcher = DaxDispatcher(windows.mapper, lambda _nodeid, _fh, writable: reopen(path_fd, writable))
+    return pairs_of(dispatcher.handle, offsets, nodeid=2)
 
 
 def pairs_of(handle: Callable[[bytes], bytes | None], offsets: Sequence[int], nodeid: int) -> Timed:
@@ -63,6 +71,18 @@ def test_against_method_calls(compare: Compare, floor: ctypes.CDLL, fd: int) -> 
 def test_against_the_floor(compare: Compare, floor: ctypes.CDLL, fd: int) -> None:
     with Windows(floor, fd, every_other(0, LIVE)) as windows:
         compare("pair of FUSE requests, gap", requests(windows, GAP), windows.obvious_pairs(GAP), against=OBVIOUS)
+
+
+def test_a_file_that_is_opened_each_time(compare: Compare, floor: ctypes.CDLL, fd: int) -> None:
+    what = "pair of FUSE requests, reopen"
+    with Windows(floor, fd, every_other(0, LIVE)) as windows, ExitStack() as stack:
+        path_fd, descriptors = (os.open(path, os.O_PATH) for path in (f"/proc/self/fd/{fd}", "/proc/self/fd"))
+        for opened in (path_fd, descriptors):
+            stack.callback(os.close, opened)
+        work = windows.work(GAP)
+        obvious = per_operation(lambda: floor.opening_pairs(work, descriptors, path_fd), len(GAP))
+        contender = opening_requests(windows, GAP, path_fd)
+        compare(what, contender, obvious, against="obvious C loop that opens, too", bar=1.45)
 
 
 @pytest.mark.parametrize("name", MESSAGES)

@@ -3,7 +3,9 @@
 // "Obvious" is what one would write first: a hole is put back with the flags that the window was reserved with, so that
 // it merges with its neighbours.
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -90,6 +92,25 @@ int bare_pairs(const struct work *work)
         if (fstat(work->fd, &status) || !S_ISREG(status.st_mode))
             return -1;
         if (place(at, work->length, work->fd, 0) || clear(at, work->length, DISTINCT))
+            return -1;
+    }
+    return 0;
+}
+
+// The pair of a file that is held by an O_PATH descriptor: looked at, opened by /proc/self/fd, of which `descriptors` is
+// one, and looked at again; the mapping keeps it.
+int opening_pairs(const struct work *work, int descriptors, int path_fd)
+{
+    struct stat status;
+    for (size_t i = 0; i < work->count; i++) {
+        char name[16], *at = work->window + work->offsets[i];
+        snprintf(name, sizeof name, "%d", path_fd);
+        if (fstat(path_fd, &status) || !S_ISREG(status.st_mode))
+            return -1;
+        int fd = openat(descriptors, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0 || fstat(fd, &status) || place(at, work->length, fd, 0) || close(fd))
+            return -1;
+        if (clear(at, work->length, HOLE))
             return -1;
     }
     return 0;

@@ -66,6 +66,7 @@ def load_floor(directory: Path) -> ctypes.CDLL:
         "bare_pairs": (work,),
         "clears": (work,),
         "hold": (size, size, ctypes.POINTER(number), ctypes.POINTER(number)),
+        "opening_pairs": (work, number, number),
         "pairs": (work, number),
         "places": (work, number),
         "populate": (address, size),

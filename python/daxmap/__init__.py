@@ -15,12 +15,12 @@ from daxmap._core import (
     MappingInfo,
     RemoveResult,
     __version__,
+    reopen,
 )
 
 TYPE_CHECKING = False  # typing itself would take as long to import as all of the above
 if TYPE_CHECKING:
     from daxmap.config import DaxConfig, ShareConfig
-    from daxmap.descriptors import reopen
     from daxmap.dispatcher import DaxDispatcher
     from daxmap.file_server import FileServer
     from daxmap.fuse import FUSE_NO_FH
@@ -42,7 +42,6 @@ else:
         "WindowLayout": "layout",
         "dax_window_base": "layout",
         "dax_window_total": "layout",
-        "reopen": "descriptors",
     }
 
     def __getattr__(name: str) -> object:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal, Self
 from daxmap._core import _Dispatcher
 from daxmap.checks import check_callable, check_choice
 from daxmap.config import DAX_POLICIES
-from daxmap.descriptors import keep_descriptors
 from daxmap.sizes import size_in_bytes
 from daxmap.status import DaxStatus, status_of
 
@@ -61,7 +60,6 @@ class DaxDispatcher(_Dispatcher):
         if dax != "inode" and (min_size or rule):
             raise ValueError(f'min_size and rule choose among files, which takes dax="inode", not {dax!r}')
         self = super().__new__(cls, mapper, resolver, dax, min_size)
-        keep_descriptors()
         self._mapper = mapper
         self._dax = dax
         self._rule = rule

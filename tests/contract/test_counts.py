@@ -2,6 +2,7 @@
 
 import ctypes
 import mmap
+import os
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,9 +11,10 @@ from random import Random
 
 import pytest
 
-from daxmap import DaxMapper, HostWindowBackend
+from daxmap import DaxDispatcher, DaxMapper, HostWindowBackend, reopen
 from support.children import run_in_child
 from support.files import HostFile
+from support.guest_requests import map_request
 from support.host import LIBC, PAGE, vmas
 from support.rig import Rig
 from support.rigs import HostWindowRig
@@ -65,6 +67,16 @@ def scene(window_rig: HostWindowRig, tracer: Tracer) -> Scene:
 @pytest.mark.parametrize("writable", [False, True])
 def test_setup_is_one_mmap_and_one_fstat(scene: Scene, *, writable: bool) -> None:
     assert scene.calls(lambda: scene.setup(1, writable=writable)) == {"mmap": 1, "fstat": 1}
+
+
+def test_request_for_a_file_that_is_reopened_adds_what_opens_it(scene: Scene) -> None:
+    """Looked at before and after it is opened, and by the file object."""
+    path_fd = os.open(scene.file.path, os.O_PATH)
+    handle = DaxDispatcher(scene.mapper, lambda _nodeid, _fh, writable: reopen(path_fd, writable)).handle
+    setup = map_request(1, SLOT)
+    handle(setup)
+    assert scene.calls(lambda: handle(setup)) == {"mmap": 1, "fstat": 1 + 3, "openat": 1, "close": 1}
+    os.close(path_fd)
 
 
 def test_upgrade_is_one_mmap_and_one_fstat(scene: Scene) -> None:

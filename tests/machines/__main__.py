@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from debian_packages.apt import STABLE, Apt
+from debian_packages.apt import Apt
 from debian_packages.cache import CACHE, run_folder
 from debian_packages.skipping import SkippedError, skipped
 from emulation.kernels import get_kernel
@@ -44,8 +44,8 @@ def run(kind: Kind, folder: Path) -> int:
     kept = set()
     if kind.has_linux_guest:
         kept = {fetch_qemu(host, CACHE, kind.qemu), *(path for guest in set_up(CACHE, folder) for path in guest.kept)}
-    apt = Apt(CACHE / f"apt-{kind.architecture}", kind.architecture, sorted({STABLE, kind.kernel_release}))
-    kernel = get_kernel(apt, CACHE, kind.kernel, kind.kernel_release, kind.drivers)
+    apt = Apt(CACHE / f"apt-{kind.architecture}", kind.architecture, [kind.release])
+    kernel = get_kernel(apt, CACHE, kind.kernel, kind.release, kind.drivers)
     system = get_system(apt, CACHE, kind)
     apt.clean()
     job = Path(os.environ.get("JOB") or HERE / "jobs" / f"{kind.name}.sh")

@@ -20,7 +20,10 @@ class Kind:
     """In Debian's words."""
     kernel: str
     """Debian's package."""
-    kernel_release: str
+    release: str
+    """Debian's, of all packages."""
+    python: str
+    """That release's."""
     drivers: tuple[str, ...]
     """Those that are needed and are modules, perhaps."""
     wheel: str
@@ -52,7 +55,8 @@ KINDS = {
             append="mitigations=off nokaslr",
             architecture="amd64",
             kernel="linux-image-amd64",
-            kernel_release=STABLE,
+            release=STABLE,
+            python="3.13",
             drivers=("kvm_amd",),
             wheel="manylinux-x86_64",
             wheel_tags=_glibc("x86_64"),
@@ -67,7 +71,8 @@ KINDS = {
             console="ttyAMA0",
             architecture="arm64",
             kernel="linux-image-arm64-16k",
-            kernel_release=STABLE,
+            release=STABLE,
+            python="3.13",
             drivers=(),
             wheel="manylinux-aarch64",
             wheel_tags=_glibc("aarch64"),
@@ -81,7 +86,8 @@ KINDS = {
             console="hvc0",
             architecture="ppc64el",
             kernel="linux-image-powerpc64le",
-            kernel_release="bookworm",
+            release="bookworm",
+            python="3.11",
             drivers=(),
             wheel="manylinux-ppc64le",
             wheel_tags=_glibc("ppc64le"),

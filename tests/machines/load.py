@@ -6,7 +6,7 @@ from pathlib import Path
 
 from debian_packages.cache import CACHE
 from machines.kinds import Kind
-from machines.system import SITE, install
+from machines.system import install
 from support.paths import PROJECT
 
 _TREES = ("tests", "examples", "docs", "stubs", "scripts")
@@ -30,9 +30,9 @@ def make_load(folder: Path, kind: Kind, wheel: Path, job: Path, kept: Iterable[P
         for path in PROJECT.glob(pattern):
             shutil.copy(path, load)
     shutil.copy(job, load / "job.sh")
-    install(folder / SITE, kind, "--no-deps", str(wheel))
+    site = install(folder, kind, "--no-deps", str(wheel))
     # pip wrote it for this system's interpreter.
-    _, _, program = (folder / SITE / "bin/daxmap").read_text().partition("\n")
+    _, _, program = (site / "bin/daxmap").read_text().partition("\n")
     (folder / "usr/local/bin").mkdir(parents=True)
     (command := folder / "usr/local/bin/daxmap").write_text(f"#!/usr/bin/python3\n{program}")
     command.chmod(0o755)

@@ -7,7 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from debian_packages.apt import STABLE, Apt, unpack
+from debian_packages.apt import Apt, unpack
 from debian_packages.cache import made_once
 from debian_packages.skipping import SkippedError
 from emulation.cpio import Entry, folder_entry, program_entry, tree_entries, write_archive
@@ -15,9 +15,6 @@ from machines.kinds import Kind
 from support.paths import PROJECT
 
 HERE = Path(__file__).parent
-PYTHON = "3.13"
-"""That of the release of Debian whose packages are taken."""
-SITE = f"usr/local/lib/python{PYTHON}/dist-packages"
 _PACKAGES = ("python3", "busybox-static", "bash", "gcc", "libc6-dev", "coreutils", "util-linux", "procps")
 _TOOLS = frozenset(
     {"hypothesis", "pytest", "pytest-benchmark", "pytest-timeout", "pytest-xdist", "cffi", "unicorn", "shtab"}
@@ -46,7 +43,7 @@ def get_system(apt: Apt, cache: Path, kind: Kind) -> Path:
 
 def _make(apt: Apt, kind: Kind, folder: Path) -> None:
     root = folder / "root"
-    unpack(apt.fetch(*_PACKAGES, release=STABLE), root)
+    unpack(apt.fetch(*_PACKAGES, release=kind.release), root)
     for pattern in _LEFT_OUT:
         for path in root.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -56,7 +53,7 @@ def _make(apt: Apt, kind: Kind, folder: Path) -> None:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     _link(root / "usr/bin/cc", "gcc")
-    install(root / SITE, kind, *_requirements(kind))
+    install(root, kind, *_requirements(kind))
     with (folder / "system.cpio").open("wb") as archive:
         write_archive(
             archive,
@@ -93,12 +90,13 @@ def _requirements(kind: Kind) -> list[str]:
     return [line for line in project["optional-dependencies"]["dev"] if line.partition(">=")[0] in names]
 
 
-def install(site: Path, kind: Kind, *requirements: str) -> None:
-    """Put Python packages into a folder, from wheels for the machine."""
+def install(root: Path, kind: Kind, *requirements: str) -> Path:
+    """Put Python packages, from wheels for the machine, to where its Python looks for them; returns that folder."""
+    site = root / f"usr/local/lib/python{kind.python}/dist-packages"
     tags = [word for tag in kind.wheel_tags for word in ("--platform", tag)]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(site), "--python-version", PYTHON]
-    done = subprocess.run(
-        [*command, "--only-binary=:all:", *tags, *requirements], capture_output=True, text=True, check=False
-    )
+    where = ["--target", str(site), "--python-version", kind.python, "--only-binary=:all:", *tags]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *where, *requirements]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SkippedError(f"pip: {done.stderr.strip().splitlines()[-1]}")
+    return site

@@ -26,10 +26,9 @@ def test_import_brings_nothing_but_the_extension_module() -> None:
 
 
 def test_a_name_brings_its_module_and_not_the_others() -> None:
-    assert {name for name in modules_of("from daxmap import reopen") if name.startswith("daxmap")} == {
+    assert {name for name in modules_of("from daxmap import DaxStatus") if name.startswith("daxmap")} == {
         *(NEEDED - {"atexit"}),
-        "daxmap.checks",
-        "daxmap.descriptors",
+        "daxmap.status",
     }
 
 

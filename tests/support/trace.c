@@ -111,6 +111,8 @@ const char *trace_call(unsigned index)
         {SYS_fstat, "fstat"},
         {SYS_fstatfs, "fstatfs"},
         {SYS_newfstatat, "fstat"}, // libc's way to make it, in some versions
+        {SYS_openat, "openat"},
+        {SYS_close, "close"},
         {SYS_ioctl, "ioctl"},
         {SYS_futex, "futex"},
         {SYS_brk, "brk"},

@@ -37,6 +37,8 @@ mod no_page;
 mod open_error;
 mod records;
 mod refusal;
+#[cfg(target_os = "linux")]
+mod reopen;
 mod stats;
 mod sys;
 mod window;
@@ -56,7 +58,11 @@ pub use no_page::NoPage;
 pub use open_error::OpenError;
 pub use records::{LOG_TARGET, Warnings, printable, printable_lines};
 pub use refusal::Refusal;
+#[cfg(target_os = "linux")]
+pub use reopen::reopen;
 pub use stats::Stats;
+#[cfg(target_os = "linux")]
+pub use sys::keep_proc_self;
 pub use sys::{Errno, FileId, ForkGuard, HostRange, HostSlice, access_refusal, page_size};
 pub use window::Window;
 

@@ -59,7 +59,7 @@ macro_rules! descriptors {
     };
 }
 
-descriptors!(fd, file, vm_fd);
+descriptors!(fd, file, path_fd, vm_fd);
 
 /// A share's tag mostly.
 pub(crate) fn name(value: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -63,6 +63,8 @@ impl Dispatcher {
             "never" => Policy::Never,
             _ => return Err(PyValueError::new_err(format!("dax: {dax:?} is not one of 'always', 'inode', 'never'"))),
         };
+        #[cfg(target_os = "linux")]
+        let _ = daxmap_core::keep_proc_self(); // for `reopen`, which says where it is not there
         Ok(Self {
             mapper: if policy == Policy::Never { AnyMapper::None } else { AnyMapper::new(mapper)? },
             resolver: resolver.unbind(),

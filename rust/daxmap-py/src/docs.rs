@@ -8,6 +8,30 @@ macro_rules! docstring {
     (_threads_inside) => {
         "The threads that are in Python code which Rust has called, as `threading.get_ident` numbers them."
     };
+    (reopen) => {
+        "Open the regular file that an O_PATH descriptor stands for, whatever its path leads to by now.
+
+Opened through /proc/self/fd (Linux, proc(5)), which leads to the inode itself: nobody who renames or replaces files
+can make this another file, and nothing but a regular file is opened, so that it never blocks. Made for
+`DaxDispatcher`'s resolver, which may return it as it is. Thread-safe.
+
+Where /proc goes away later (chroot(2), a mount namespace), it works on: /proc/self is kept open from the first call
+in a process on, or from when its first `DaxDispatcher` was made. A forked child opens its own.
+
+Args:
+    path_fd: A descriptor of the file, O_PATH (open(2)) or other: an int or an object with `fileno()`.
+    writable: Open for reading and writing, else for reading.
+
+Returns:
+    The file, unbuffered; it is the caller's to close.
+
+Raises:
+    TypeError: `path_fd` is no descriptor: a path, say; or `writable` is no bool.
+    OSError: EBADF (`path_fd` is not open), ENODEV (not a regular file, as mmap(2) says), ESTALE (`path_fd` became
+        another file's during the call), and what open(2) says: of the file EACCES, EROFS, ETXTBSY and the like; of
+        /proc/self/fd itself, which the message then names, ENOENT where no /proc is mounted. ENOTSUP elsewhere than
+        on Linux."
+    };
     (MappingInfo) => {
         "One live mapping, as it was when it was asked for. A plain value: compared, hashed, matched, pickled."
     };

@@ -35,6 +35,7 @@ mod mapper;
 mod message;
 mod own_backend;
 mod picture;
+mod reopen;
 mod session;
 mod values;
 
@@ -55,6 +56,8 @@ mod _core {
     use crate::file_server::PyFileServer;
     #[pymodule_export]
     use crate::mapper::DaxMapper;
+    #[pymodule_export]
+    use crate::reopen::reopen;
     #[pymodule_export]
     use crate::values::{DaxStats, MappingInfo, RemoveResult};
     use pyo3::prelude::*;

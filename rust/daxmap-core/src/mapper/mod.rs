@@ -116,7 +116,7 @@ impl Mapper {
         }
         let guard = ForkGuard::new().map_err(OpenError::no_fork_guard)?;
         #[cfg(target_os = "linux")]
-        crate::sys::keep_proc_self();
+        let _ = crate::sys::keep_proc_self(); // what needs it says that it is not there
         let backend = attach(&window)?;
         let host_address = backend.host_address();
         let mut open = Open {

@@ -39,12 +39,19 @@ pub(crate) fn length(fd: RawFd) -> Result<u64, Errno> {
     status(fd).map(|stat| u64::try_from(stat.st_size).unwrap_or(0))
 }
 
+/// Which file `fd` is of, if that is a regular one: `fstat(2)`.
+#[cfg(target_os = "linux")]
+pub(crate) fn regular_file(fd: RawFd) -> Result<Option<FileId>, Errno> {
+    let stat = status(fd)?;
+    Ok((stat.st_mode & libc::S_IFMT == libc::S_IFREG).then(|| file_id(&stat)))
+}
+
 /// `fstat(2)`: which file `fd` is of.
 pub(crate) fn identify(fd: RawFd) -> Result<Identified, Errno> {
     let stat = status(fd)?;
     Ok(match stat.st_mode & libc::S_IFMT {
         libc::S_IFREG if is_of_huge_pages(fd, u64::try_from(stat.st_blksize).unwrap_or(0)) => Identified::HugePages,
-        libc::S_IFREG => Identified::Regular(FileId { dev: device_number(stat.st_dev), ino: stat.st_ino }),
+        libc::S_IFREG => Identified::Regular(file_id(&stat)),
         libc::S_IFDIR => Identified::Other("a directory"),
         libc::S_IFIFO => Identified::Other("a FIFO"),
         libc::S_IFSOCK => Identified::Other("a socket"),
@@ -75,8 +82,8 @@ fn is_of_huge_pages(_fd: RawFd, _block_size: u64) -> bool {
 
 /// `st_dev` is a 64-bit number on Linux and a signed 32-bit one on macOS; what counts is that it keeps its bits.
 #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
-fn device_number(dev: libc::dev_t) -> u64 {
-    dev as u64
+fn file_id(stat: &libc::stat) -> FileId {
+    FileId { dev: stat.st_dev as u64, ino: stat.st_ino }
 }
 
 /// Whether `fd` is open for both reading and writing. False where it can't be told.

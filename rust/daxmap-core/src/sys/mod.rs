@@ -37,11 +37,13 @@ pub use range::{HostRange, HostSlice};
 pub(crate) use residency::resident_pages;
 
 #[cfg(target_os = "linux")]
+pub use procfs::keep_proc_self;
+#[cfg(target_os = "linux")]
 pub(crate) use {
-    file::{Filesystem, filesystem},
+    file::{Filesystem, filesystem, regular_file},
     kvm::{Memslot, physical_address_bits},
     maps::{Seen, Shown, compare},
-    procfs::keep_proc_self,
+    procfs::open_descriptor,
     reservation::{HoleKind, Reservation},
 };
 

@@ -25,9 +25,18 @@ pub(super) struct ProcSelf {
 /// What was kept last: null, or a box that was leaked.
 static KEPT: AtomicPtr<ProcSelf> = AtomicPtr::new(ptr::null_mut());
 
-/// Sees to it, as far as can be, that `/proc/self` is there when it is needed.
-pub(crate) fn keep_proc_self() {
-    let _ = proc_self();
+/// Sees to it that `/proc/self` is there when it is needed, from now on.
+///
+/// # Errors
+/// That of `open(2)`.
+pub fn keep_proc_self() -> Result<(), Errno> {
+    proc_self().map(drop)
+}
+
+/// What a descriptor of this process is of, opened once more with flags of `open(2)`; close-on-exec.
+pub(crate) fn open_descriptor(fd: RawFd, flags: libc::c_int) -> Result<OwnedFd, Errno> {
+    let name = CString::new(format!("fd/{fd}")).map_err(|_| Errno(libc::EINVAL))?;
+    proc_self()?.open_file(&name, flags)
 }
 
 /// This process's own, opened now if it is not yet.

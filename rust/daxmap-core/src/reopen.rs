@@ -1,0 +1,40 @@
+//! Opening an inode that is held by an `O_PATH` descriptor.
+
+use crate::open_error::OpenError;
+use crate::sys::{Errno, keep_proc_self, open_descriptor, regular_file};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+/// Opens the regular file that `path_fd`, `O_PATH` or other, stands for, whatever its path leads to by now.
+///
+/// It goes through `/proc/self/fd` (proc(5)), which leads to the inode itself; `/proc/self` is kept open from the first use
+/// in a process on. Nothing but a regular file is opened, so that it never waits for another program. Close-on-exec.
+///
+/// # Errors
+/// [`OpenError::Refused`] with EBADF (`path_fd` is not open), ENODEV (not a regular file), ESTALE (`path_fd` became another
+/// file's meanwhile), EINTR (a signal came while the file system worked: try again), and what `open(2)` says: of the file,
+/// or of `/proc/self/fd`, which the text then names.
+pub fn reopen(path_fd: RawFd, writable: bool) -> Result<OwnedFd, OpenError> {
+    let refused = |errno, remedy: &str| OpenError::Refused {
+        what: format!("fd {path_fd}"),
+        errno,
+        remedy: (!remedy.is_empty()).then(|| remedy.to_owned()),
+    };
+    let wanted = regular_file(path_fd).map_err(|errno| refused(errno, ""))?;
+    if wanted.is_none() {
+        return Err(refused(Errno(libc::ENODEV), "not a regular file"));
+    }
+    keep_proc_self().map_err(|errno| OpenError::Refused {
+        what: "/proc/self/fd".to_owned(),
+        errno,
+        remedy: Some("is /proc not mounted here?".to_owned()),
+    })?;
+    let access = if writable { libc::O_RDWR } else { libc::O_RDONLY };
+    // Not blocked by what may have become a FIFO or a terminal since it was looked at.
+    let file = open_descriptor(path_fd, access | libc::O_NONBLOCK | libc::O_NOCTTY);
+    let file = file.map_err(|errno| refused(errno, ""))?;
+    match regular_file(file.as_raw_fd()) {
+        Ok(found) if found == wanted => Ok(file),
+        Ok(_) => Err(refused(Errno(libc::ESTALE), "it became another file's")),
+        Err(errno) => Err(refused(errno, "")),
+    }
+}
