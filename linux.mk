@@ -9,4 +9,4 @@ linux-guest-shell: $(BUILT) ## leave you at a shell in that guest, with a DAX sh
 	PYTHONPATH=tests $(BIN)/python -m linux_guest shell $(ARGS)
 
 bench-guest: $(BUILT) ## measure what DAX gives that guest, beside the same server without it and Debian's virtiofsd
-	PYTHONPATH=tests $(BIN)/python -m linux_guest bench
+	PYTHONPATH=tests $(BIN)/python -m linux_guest bench $(ARGS)

@@ -4,9 +4,11 @@
 // it merges with its neighbours.
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -111,6 +113,31 @@ int opening_pairs(const struct work *work, int descriptors, int path_fd)
         if (fd < 0 || fstat(fd, &status) || place(at, work->length, fd, 0) || close(fd))
             return -1;
         if (clear(at, work->length, HOLE))
+            return -1;
+    }
+    return 0;
+}
+
+static int set_slot(int vm, uint64_t guest_address, void *host_address, uint64_t length)
+{
+    struct kvm_userspace_memory_region region = {
+        .slot = 1,
+        .flags = KVM_MEM_READONLY,
+        .guest_phys_addr = guest_address,
+        .memory_size = length,
+        .userspace_addr = (uintptr_t)host_address,
+    };
+    return ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
+// The pair of a VMM without a window: the mapping lies anywhere, and gets a memslot of its own.
+int slot_pairs(const struct work *work, int vm, uint64_t base)
+{
+    for (size_t i = 0; i < work->count; i++) {
+        void *at = mmap(NULL, work->length, PROT_READ, MAP_SHARED, work->fd, 0);
+        if (at == MAP_FAILED || set_slot(vm, base + work->offsets[i], at, work->length))
+            return -1;
+        if (set_slot(vm, base + work->offsets[i], at, 0) || munmap(at, work->length))
             return -1;
     }
     return 0;

@@ -72,6 +72,7 @@ def load_floor(directory: Path) -> ctypes.CDLL:
         "populate": (address, size),
         "release": (address, size),
         "scanning_places": (work, book),
+        "slot_pairs": (work, number, ctypes.c_uint64),
     }
     for name, arguments in may_fail.items():
         function = getattr(library, name)

@@ -23,7 +23,19 @@ WINDOW_ALIGNMENT = 2 * 1024**2
 DAX_POLICIES = ("always", "inode", "never")
 """Which files a guest maps: all of them, those marked with FUSE_ATTR_DAX, or none."""
 
+DAX_MIN_SIZE = 64 * 1024
+"""Of the policy "inode": files of fewer bytes are not mapped unless the VMM wants it. In bytes: 64 KiB."""
+
 _MAX_TAG_BYTES = 36
+
+
+def min_size_in_bytes(dax: str, min_size: int | str | None) -> int:
+    """How large a file has to be to be marked under a policy."""
+    if dax == "inode":
+        return DAX_MIN_SIZE if min_size is None else size_in_bytes("min_size", min_size)
+    if min_size is not None:
+        raise ValueError(f'min_size chooses among files, which takes dax="inode", not {dax!r}')
+    return 0
 
 
 def check_tag(tag: str) -> None:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from daxmap._core import _Dispatcher
 from daxmap.checks import check_callable, check_choice
-from daxmap.config import DAX_POLICIES
-from daxmap.sizes import size_in_bytes
+from daxmap.config import DAX_POLICIES, min_size_in_bytes
 from daxmap.status import DaxStatus, status_of
 
 if TYPE_CHECKING:
@@ -30,7 +29,8 @@ class DaxDispatcher(_Dispatcher):
         dax: Which files the guest is to map: "always" all, "inode" those that `attr_flags` marks, "never" none. It is
             the guest that follows this, and one mounted with `-o dax=always` does not look at marks. To keep a file
             from being mapped, let the resolver raise.
-        min_size: With "inode": files of fewer bytes are not marked. An int, or a string such as "64KiB".
+        min_size: With "inode": files of fewer bytes are not marked. An int, or a string such as "64KiB", which is what
+            None stands for.
         rule: With "inode": the VMM's own say about a file, from its attributes; false keeps it from being marked.
 
     Raises:
@@ -49,17 +49,16 @@ class DaxDispatcher(_Dispatcher):
         resolver: "Resolver",
         *,
         dax: Literal["always", "inode", "never"] = "always",
-        min_size: int | str = 0,
+        min_size: int | str | None = None,
         rule: Callable[[os.stat_result], bool] | None = None,
     ) -> Self:
         """Check the arguments and make the dispatcher: see the class."""
         check_choice("dax", dax, DAX_POLICIES)
-        min_size = size_in_bytes("min_size", min_size)
         if rule is not None:
             check_callable("rule", rule, "stat")
-        if dax != "inode" and (min_size or rule):
-            raise ValueError(f'min_size and rule choose among files, which takes dax="inode", not {dax!r}')
-        self = super().__new__(cls, mapper, resolver, dax, min_size)
+            if dax != "inode":
+                raise ValueError(f'rule chooses among files, which takes dax="inode", not {dax!r}')
+        self = super().__new__(cls, mapper, resolver, dax, min_size_in_bytes(dax, min_size))
         self._mapper = mapper
         self._dax = dax
         self._rule = rule

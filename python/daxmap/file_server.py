@@ -5,8 +5,7 @@ from typing import Literal, Self
 
 from daxmap._core import DaxMapper, _FileServer
 from daxmap.checks import check_choice, check_type
-from daxmap.config import DAX_POLICIES
-from daxmap.sizes import size_in_bytes
+from daxmap.config import DAX_POLICIES, min_size_in_bytes
 from daxmap.status import DaxStatus, status_of
 
 __all__ = ["FileServer"]
@@ -31,7 +30,8 @@ class FileServer(_FileServer):
         readonly: Refuse with EROFS whatever would change a file. None: as the mapper does. Mapper and share are both
             read-only, or neither is.
         dax: Which files the guest is to map: "always" all, "inode" those that are marked (FUSE_ATTR_DAX), "never" none.
-        min_size: With "inode": files of fewer bytes are not marked. An int, or a string such as "64KiB".
+        min_size: With "inode": files of fewer bytes are not marked. An int, or a string such as "64KiB", which is what
+            None stands for.
         owner: Whose the files are that a guest makes. "host": the server's own, whatever user of the guest made them;
             then chown fails with EPERM, set-user-id bits are dropped, and no privileges are needed. "guest": the
             guest's users', by number; the process needs CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_DAC_OVERRIDE and
@@ -59,7 +59,7 @@ class FileServer(_FileServer):
         mapper: DaxMapper | None = None,
         readonly: bool | None = None,
         dax: Literal["always", "inode", "never"] = "always",
-        min_size: int | str = 0,
+        min_size: int | str | None = None,
         owner: Literal["guest", "host"] = "host",
         cache: Literal["auto", "always", "never"] = "auto",
         max_open: int | None = None,
@@ -76,12 +76,10 @@ class FileServer(_FileServer):
         check_choice("dax", dax, DAX_POLICIES)
         check_choice("owner", owner, ("guest", "host"))
         check_choice("cache", cache, ("auto", "always", "never"))
-        min_size = size_in_bytes("min_size", min_size)
-        if min_size and dax != "inode":
-            raise ValueError(f'min_size chooses among files, which takes dax="inode", not {dax!r}')
+        least = min_size_in_bytes(dax, min_size)
         if max_open is not None:
             check_type("max_open", max_open, int)
-        self = super().__new__(cls, directory, mapper, readonly, dax, min_size, owner, cache, max_open)
+        self = super().__new__(cls, directory, mapper, readonly, dax, least, owner, cache, max_open)
         self._dax = dax
         return self
 

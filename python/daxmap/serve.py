@@ -36,6 +36,7 @@ class Share:
         tag: What the guest mounts it by.
         window: Size of the window in bytes.
         dax: Which files the guest is to map.
+        min_size: Of the files that are marked, in bytes.
         readonly: Whether whatever would change a file is refused.
         owner: Whose the files are that the guest makes.
         cache: What the guest may keep in mind.
@@ -48,6 +49,7 @@ class Share:
     tag: str
     window: int
     dax: Literal["always", "inode", "never"]
+    min_size: int
     readonly: bool
     owner: Literal["guest", "host"]
     cache: Literal["auto", "always", "never"]
@@ -78,6 +80,7 @@ def serve(share: Share, *, once: bool, as_json: bool) -> int:
                 share.threads,
                 share.readonly,
                 share.dax,
+                share.min_size,
                 share.owner,
                 share.cache,
                 share.confined,

@@ -758,6 +758,7 @@ class _Device:
         threads: int,
         readonly: bool,
         dax: str,
+        min_size: int,
         owner: str,
         cache: str,
         confined: bool,
@@ -775,6 +776,7 @@ class _Device:
             threads: Request queues, each with a thread: 1 to 63.
             readonly: Refuse whatever would change a file.
             dax: "always", "inode" or "never".
+            min_size: With "inode": files of fewer bytes are not marked.
             owner: "guest" or "host".
             cache: "auto", "always" or "never".
             confined: Whether to give up what is not needed.

@@ -160,7 +160,7 @@ def test_killed_child_leaves_the_parents_window(subject: Subject) -> None:
 def test_calls_in_a_child_wait_for_no_lock(rig: Rig) -> None:
     """The thread that has the lock in the parent, mostly, is not there in the child to let it go."""
     subject = rig.open()
-    pages = 4096
+    pages = (16 << 20) // PAGE
     subject.map(rig.file(pages), 0, pages * PAGE)
     stop = threading.Event()
 

@@ -159,7 +159,7 @@ def test_no_thread_disturbs_the_range_of_another(rig: Rig) -> None:
 
 @pytest.mark.parametrize("_round", range(10))
 def test_drain_while_others_map_leaves_nothing(rig: Rig, _round: int) -> None:
-    subject = rig.open(2 << 20)
+    subject = rig.open(512 * PAGE)
     mapper, file = subject.mapper, rig.file(1)
     under_way = threading.Barrier(3)
 
@@ -223,18 +223,18 @@ def test_memory_of_other_threads_never_lands_in_a_window(window_rig: HostWindowR
 
 
 def test_upgrades_are_not_seen_by_who_reads_the_range(window_rig: HostWindowRig, compile_c: CompileC) -> None:
-    subject = window_rig.open()
-    pages = 4
+    pages, slots = 4, 500
+    subject = window_rig.open(slots * pages * PAGE)
     file = window_rig.file(pages)
     start = address_of(subject.mapper)
     with watching(compile_c("threads"), pages * PAGE) as watcher:
-        for slot in range(500):
+        for slot in range(slots):
             offset = slot * pages * PAGE
             subject.map(file, offset, pages * PAGE)
             watcher.look_at(start + offset)
             subject.map(file, offset, pages * PAGE, writable=True)
         watcher.look_at(start)
         watcher.address = 0
-    assert subject.mapper.stats().upgrade_count == 500
+    assert subject.mapper.stats().upgrade_count == slots
     assert (watcher.faults, watcher.zeros) == (0, 0)
     subject.agree()

@@ -197,11 +197,12 @@ def test_policy_chooses_the_files(mapper: DaxMapper, tmp_path: Path) -> None:
     yes, no = FUSE_ATTR_DAX, 0
     assert FUSE_ATTR_DAX == 2
     assert marked(make(mapper)) == [no, yes, yes]
-    assert marked(make(mapper, "inode")) == [no, yes, yes]
+    assert marked(make(mapper, "inode")) == [no, no, no]
+    assert marked(DaxDispatcher(mapper, resolve, dax="inode", min_size=0)) == [no, yes, yes]
     assert marked(make(mapper, "never")) == [no, no, no]
     assert marked(make(None)) == [no, no, no]
     assert marked(DaxDispatcher(mapper, resolve, dax="inode", min_size=100)) == [no, no, yes]
-    rule = DaxDispatcher(mapper, resolve, dax="inode", rule=lambda stat: stat.st_size < 100)
+    rule = DaxDispatcher(mapper, resolve, dax="inode", min_size=0, rule=lambda stat: stat.st_size < 100)
     assert marked(rule) == [no, yes, no]
     both = DaxDispatcher(mapper, resolve, dax="inode", min_size=100, rule=lambda stat: stat.st_size < 100)
     assert marked(both) == [no, no, no]

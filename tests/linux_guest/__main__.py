@@ -27,8 +27,8 @@ def main(arguments: list[str]) -> int:
             systems = set_up(CACHE, folder)
         except SkippedError as reason:
             return skipped(reason, "LINUX_GUEST")
-        if arguments == ["bench"]:
-            return run_bench(systems[-1], Apt(CACHE / "apt"), CACHE, folder / "bench")
+        if arguments[:1] == ["bench"]:
+            return run_bench(systems[-1], Apt(CACHE / "apt"), CACHE, folder / "bench", arguments[1:])
         if arguments[:1] == ["shell"]:
             return run_shell(systems[-1], folder / "shell", arguments[1:])
         return check_all(systems, folder, arguments)

@@ -5,6 +5,8 @@
 //   store ADDRESS DIGITS         the same, the other way                       -> = 0
 //   crc ADDRESS PAGES STRIDE N   CRC-32 of N pages, each STRIDE pages further  -> = sum
 //   touch ADDRESS PAGES STRIDE N the same pages, a byte of each                -> = nanoseconds
+//   read FD PAGES STRIDE N       the same pages of a file, each whole, by pread -> = nanoseconds
+//   files FIRST COUNT FOLDER     the whole of files that are named by numbers   -> = nanoseconds
 //   upgrade READERS PATH         a first store into a page that others read    -> = 0, or what a reader met
 //   shell SCRIPT                 busybox's shell                               -> = exit status, output in hexadecimal digits
 //
@@ -87,6 +89,34 @@ static uint64_t touch(const volatile uint8_t *memory, uint64_t pages, uint64_t s
     uint64_t start = now();
     for (uint64_t visit = 0; visit < visits; visit++)
         (void)memory[visit * stride % pages * PAGE];
+    return now() - start;
+}
+
+static char buffer[1 << 20];
+
+static uint64_t read_pages(int file, uint64_t pages, uint64_t stride, uint64_t visits)
+{
+    uint64_t start = now();
+    for (uint64_t visit = 0; visit < visits; visit++)
+        if (pread(file, buffer, PAGE, (off_t)(visit * stride % pages * PAGE)) != PAGE)
+            return 0;
+    return now() - start;
+}
+
+// 0 for a file that can't be read: no time that anyone can have measured.
+static uint64_t read_files(uint64_t first, uint64_t count, const char *folder)
+{
+    uint64_t start = now();
+    for (uint64_t i = first; i < first + count; i++) {
+        char path[LINE];
+        snprintf(path, sizeof path, "%s/%05llu", folder, (unsigned long long)i);
+        int file = open(path, O_RDONLY);
+        ssize_t got;
+        while ((got = read(file, buffer, sizeof buffer)) > 0)
+            ;
+        if (got < 0 || close(file) != 0)
+            return 0;
+    }
     return now() - start;
 }
 
@@ -280,6 +310,13 @@ static void do_line(char *line)
         const volatile uint8_t *memory = (uint8_t *)number();
         uint64_t pages = number(), stride = number(), visits = number();
         fprintf(host, "= %llu\n", (unsigned long long)touch(memory, pages, stride, visits));
+    } else if (strcmp(command, "read") == 0) {
+        int file = (int)number();
+        uint64_t pages = number(), stride = number(), visits = number();
+        fprintf(host, "= %llu\n", (unsigned long long)read_pages(file, pages, stride, visits));
+    } else if (strcmp(command, "files") == 0) {
+        uint64_t first = number(), files = number();
+        fprintf(host, "= %llu\n", (unsigned long long)read_files(first, files, word()));
     } else {
         fprintf(host, "! %d\n", EINVAL);
     }

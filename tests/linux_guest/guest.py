@@ -119,7 +119,20 @@ class Guest:
 
     def touch(self, address: int, pages: int, stride: int, count: int) -> float:
         """Seconds that it takes to load a byte of each of so many of these pages, in the order of `visits`."""
-        return int(self.command(f"touch {address:#x} {pages} {stride} {count}")) / 1e9
+        return self._seconds(f"touch {address:#x} {pages} {stride} {count}")
+
+    def read_pages(self, fd: int, pages: int, stride: int, count: int) -> float:
+        """The same by pread(2), each page whole."""
+        return self._seconds(f"read {fd} {pages} {stride} {count}")
+
+    def read_files(self, folder: str, first: int, count: int) -> float:
+        """Seconds that it takes to read so many files of a folder, named by numbers of five digits, by read(2)."""
+        return self._seconds(f"files {first} {count} {folder}")
+
+    def _seconds(self, command: str) -> float:
+        nanoseconds = int(self.command(command))
+        assert nanoseconds > 0, f"{command}: a file could not be read"
+        return nanoseconds / 1e9
 
     def msync(self, address: int, length: int) -> None:
         self.call("msync", address, length, MS_SYNC)

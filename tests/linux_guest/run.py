@@ -56,10 +56,10 @@ def run_shell(system: System, folder: Path, words: Sequence[str]) -> int:
 
 def _serve(stack: ExitStack, folder: Path, tag: str, window: int, options: str) -> Share:
     """A new directory, served for a mount with these options."""
-    dax = {"dax": "always", "dax=inode": "inode"}.get(options, "never")
+    dax = {"dax": ["always"], "dax=inode": ["inode", "--min-size", "0KiB"]}.get(options, ["never"])
     host = folder / tag
     host.mkdir()
-    server = Server(tag, host, folder, ["--window", f"{window // MIB}MiB", "--dax", dax])
+    server = Server(tag, host, folder, ["--window", f"{window // MIB}MiB", "--dax", *dax])
     stack.enter_context(server.process)
     server.wait_until_ready()
     return Share(host, f"/{tag}", options, window, server)

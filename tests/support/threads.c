@@ -41,7 +41,7 @@ struct watcher {
 
 void watch(struct watcher *self)
 {
-    static char buffer[1 << 16];
+    static char buffer[4 << 16]; // four of the largest pages
     while (!self->stop) {
         uintptr_t address = self->address;
         if (!address)

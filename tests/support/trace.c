@@ -110,6 +110,9 @@ const char *trace_call(unsigned index)
         {SYS_madvise, "madvise"},
         {SYS_fstat, "fstat"},
         {SYS_fstatfs, "fstatfs"},
+#ifdef SYS_fstatfs64
+        {SYS_fstatfs64, "fstatfs"}, // on 64-bit POWER
+#endif
         {SYS_newfstatat, "fstat"}, // libc's way to make it, in some versions
         {SYS_openat, "openat"},
         {SYS_close, "close"},

@@ -42,6 +42,12 @@ def add(commands: Commands) -> None:
         default="always",
         help="which files the guest is to map: all, those that are marked, none (and no window); default: always",
     )
+    add(
+        "--min-size",
+        type=size,
+        metavar="SIZE",
+        help="with --dax inode: files of fewer bytes are not marked; default: 64KiB",
+    )
     add("--readonly", action="store_true", help="refuse whatever would change a file")
     add(
         "--owner",
@@ -69,14 +75,18 @@ def add(commands: Commands) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from daxmap.config import min_size_in_bytes
     from daxmap.serve import Share, serve
 
+    if arguments.min_size is not None and arguments.dax != "inode":
+        arguments.parser.error("--min-size: it chooses among files, which takes --dax inode")
     share = Share(
         directory=arguments.directory,
         socket=arguments.socket,
         tag=arguments.tag,
         window=arguments.window,
         dax=arguments.dax,
+        min_size=min_size_in_bytes(arguments.dax, arguments.min_size),
         readonly=arguments.readonly,
         owner=arguments.owner,
         cache=arguments.cache,

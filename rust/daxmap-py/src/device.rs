@@ -30,7 +30,7 @@ pub(crate) struct PyDevice {
 #[pymethods]
 impl PyDevice {
     #[new]
-    #[pyo3(signature = (directory, socket, tag, window, threads, readonly, dax, owner, cache, confined))]
+    #[pyo3(signature = (directory, socket, tag, window, threads, readonly, dax, min_size, owner, cache, confined))]
     #[allow(clippy::too_many_arguments)] // one for each of the command's
     fn new(
         py: Python<'_>,
@@ -41,11 +41,12 @@ impl PyDevice {
         threads: u32,
         readonly: bool,
         dax: &str,
+        min_size: u64,
         owner: &str,
         cache: &str,
         confined: bool,
     ) -> PyResult<Self> {
-        let options = share_options(readonly, dax, 0, owner, cache, None)?;
+        let options = share_options(readonly, dax, min_size, owner, cache, None)?;
         let settings = Settings { tag, window, threads, readonly };
         settings.check().map_err(|bad| PyValueError::new_err(bad.to_string()))?;
         py.detach(|| open(&directory, &socket, settings, &options, confined))

@@ -613,6 +613,7 @@ Args:
     threads: Request queues, each with a thread: 1 to 63.
     readonly: Refuse whatever would change a file.
     dax: "always", "inode" or "never".
+    min_size: With "inode": files of fewer bytes are not marked.
     owner: "guest" or "host".
     cache: "auto", "always" or "never".
     confined: Whether to give up what is not needed.

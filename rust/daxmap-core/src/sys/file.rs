@@ -1,6 +1,8 @@
 //! What a file descriptor is of.
 
 use super::Errno;
+#[cfg(target_os = "linux")]
+use super::page_size;
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
@@ -67,12 +69,13 @@ pub(crate) fn identify(fd: RawFd) -> Result<Identified, Errno> {
 const SMALLEST_HUGE_PAGE: u64 = 64 << 10;
 
 /// Whether the kernel would round a mapping of the file up to huge pages, `MAP_FIXED` or not, and so map more than it is
-/// asked for. The blocks of such a file are its huge pages; those of most others are far smaller, and then there is no need
-/// to ask.
+/// asked for. The blocks of such a file are its huge pages; those of most others are far smaller, or pages as tmpfs has
+/// them, and then there is no need to ask.
 #[cfg(target_os = "linux")]
 fn is_of_huge_pages(fd: RawFd, block_size: u64) -> bool {
     // Where it can't be asked, in a sandbox say, it is taken for one.
-    block_size >= SMALLEST_HUGE_PAGE && !matches!(filesystem(fd), Ok(Filesystem::Fuse | Filesystem::Other))
+    let may_be = block_size >= SMALLEST_HUGE_PAGE && block_size > page_size();
+    may_be && !matches!(filesystem(fd), Ok(Filesystem::Fuse | Filesystem::Other))
 }
 
 #[cfg(not(target_os = "linux"))]
