@@ -23,8 +23,9 @@ WINDOW_ALIGNMENT = 2 * 1024**2
 DAX_POLICIES = ("always", "inode", "never")
 """Which files a guest maps: all of them, those marked with FUSE_ATTR_DAX, or none."""
 
-DAX_MIN_SIZE = 64 * 1024
-"""Of the policy "inode": files of fewer bytes are not mapped unless the VMM wants it. In bytes: 64 KiB."""
+DAX_MIN_SIZE = 2 * 1024**2
+"""Of the policy "inode": files of fewer bytes are not marked unless the VMM wants it. In bytes: 2 MiB, which a Linux
+guest takes of its window for every file, however small."""
 
 _MAX_TAG_BYTES = 36
 

@@ -29,8 +29,8 @@ class DaxDispatcher(_Dispatcher):
         dax: Which files the guest is to map: "always" all, "inode" those that `attr_flags` marks, "never" none. It is
             the guest that follows this, and one mounted with `-o dax=always` does not look at marks. To keep a file
             from being mapped, let the resolver raise.
-        min_size: With "inode": files of fewer bytes are not marked. An int, or a string such as "64KiB", which is what
-            None stands for.
+        min_size: With "inode": files of fewer bytes are not marked. An int, or a string such as "64KiB". None: 2 MiB,
+            what a Linux guest takes of its window for every file, however small.
         rule: With "inode": the VMM's own say about a file, from its attributes; false keeps it from being marked.
 
     Raises:

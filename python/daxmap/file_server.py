@@ -30,8 +30,8 @@ class FileServer(_FileServer):
         readonly: Refuse with EROFS whatever would change a file. None: as the mapper does. Mapper and share are both
             read-only, or neither is.
         dax: Which files the guest is to map: "always" all, "inode" those that are marked (FUSE_ATTR_DAX), "never" none.
-        min_size: With "inode": files of fewer bytes are not marked. An int, or a string such as "64KiB", which is what
-            None stands for.
+        min_size: With "inode": files of fewer bytes are not marked. An int, or a string such as "64KiB". None: 2 MiB,
+            what a Linux guest takes of its window for every file, however small.
         owner: Whose the files are that a guest makes. "host": the server's own, whatever user of the guest made them;
             then chown fails with EPERM, set-user-id bits are dropped, and no privileges are needed. "guest": the
             guest's users', by number; the process needs CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_DAC_OVERRIDE and

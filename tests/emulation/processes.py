@@ -72,11 +72,6 @@ class Process:
                 self._lines.put(line.decode(errors="replace").rstrip("\r\n"))
         self._lines.put(None)
 
-    @property
-    def pid(self) -> int:
-        """Of the program itself."""
-        return self._process.pid
-
     def write(self, line: str) -> None:
         """Send a line to its standard input."""
         try:

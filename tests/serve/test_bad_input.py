@@ -65,7 +65,10 @@ def refusal(folder: Path, *arguments: str, nobody: bool = False, files: int | No
         (["share", "--socket", "s", "--tag", ""], "--tag: an empty tag; no guest could mount it"),
         (["share", "--socket", "s", "--tag", "é" * 19], f"--tag: '{'é' * 19}' takes 38 bytes of UTF-8"),
         (["share", "--socket", "/"], "--socket: '/' names no file"),
-        (["share", "--socket", "s", "--min-size", "1KiB"], "--min-size: it chooses among files, which takes --dax inode"),
+        (
+            ["share", "--socket", "s", "--min-size", "1KiB"],
+            "--min-size: it chooses among files, which takes --dax inode",
+        ),
         (["share", "--socket", "s", "--dax", "inode", "--min-size", "1"], "--min-size: '1' is not a whole number"),
         (["share", "--socket", "s", "--threads", "0"], "--threads: 0 is not in the range 1 to 63"),
         (["share", "--socket", "s", "--threads", "64"], "--threads: 64 is not in the range 1 to 63"),

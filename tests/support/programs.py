@@ -5,8 +5,9 @@ import sys
 
 from support.paths import TESTS
 
-TIMEOUT = 100
-"""Seconds after which a program hangs for sure: fewer than a test may take, so that the test can say which it was."""
+TIMEOUT = 100 * int(os.environ.get("PATIENCE", "1"))
+"""Seconds after which a program hangs for sure: fewer than a test may take, so that the test can say which it was.
+Under emulation, where minutes become many, PATIENCE says how many times as long."""
 
 
 def with_support(**variables: str) -> dict[str, str]:

@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
         "--min-size",
         type=size,
         metavar="SIZE",
-        help="with --dax inode: files of fewer bytes are not marked; default: 64KiB",
+        help="with --dax inode: files of fewer bytes are not marked; default: 2MiB",
     )
     add("--readonly", action="store_true", help="refuse whatever would change a file")
     add(

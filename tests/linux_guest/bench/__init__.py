@@ -29,7 +29,7 @@ def run_bench(system: System, apt: Apt, cache: Path, folder: Path, options: Sequ
     seconds = new_seconds()
     with booted(system, apt, cache, folder / "first", host) as machine:
         for number in range(ROUNDS):
-            run_round(machine, seconds)
+            run_round(machine, seconds, number)
             print(f"round {number + 1} of {ROUNDS} after {time.monotonic() - started:.0f} s", flush=True)
         memory = second_guest(system, apt, cache, folder / "second", host)
     how = accelerator().partition(",")[0]

@@ -47,10 +47,9 @@ ALL = (DAX, SMALL, MARKED, PLAIN, VIRTIOFSD)
 
 @dataclass(frozen=True)
 class Machine:
-    """A guest that has been booted, and the process that it is."""
+    """A guest that has been booted."""
 
     guest: Guest
-    qemu: Process
 
     def mount_cold(self, mount: Mount) -> None:
         """Mount it with nothing of it in the guest's caches."""
@@ -84,7 +83,7 @@ def booted(system: System, apt: Apt, cache: Path, folder: Path, host: Path) -> I
         guest.wait_until_ready(BOOT_LIMIT)
         for mount in ALL:
             guest.call("mkdir", mount.path, 0o755)
-        yield Machine(guest, qemu)
+        yield Machine(guest)
         guest.power_off()
         qemu.wait(BOOT_LIMIT)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from linux_guest.bench.memory import Memory
 from linux_guest.bench.mounts import DAX, MARKED, PLAIN, SMALL, SMALL_WINDOW, VIRTIOFSD, WINDOW, Mount
-from linux_guest.bench.work import FILES, ORDERS, SIZES, Seconds
+from linux_guest.bench.work import FEW_FILES, FILES, ORDERS, SIZES, Seconds
 from linux_guest.rig import MIB
 from support.paths import PROJECT
 
@@ -18,17 +18,20 @@ END = "<!-- end of guest -->"
 
 def tables(facts: Sequence[str], seconds: Seconds, memory: Memory) -> str:
     """All of it, in Markdown."""
-    parts = [
-        "\n".join(f"- {fact}" for fact in (f"{datetime.now(UTC):%Y-%m-%d}", *facts)),
-        _table(("a file of 64 MiB", "DAX / without", "DAX / virtiofsd"), _large_file(seconds)),
-        _table(
-            (f"a window of {SMALL_WINDOW // MIB} MiB", f"/ one of {WINDOW // MIB} MiB", "/ without"), _window(seconds)
-        ),
-        _table((f"{FILES:,} files of 4 KiB, each read once", "/ without", "/ virtiofsd"), _small_files(seconds)),
-        _table(("64 files, each read whole", "first time, DAX / without", "second time"), _sizes(seconds)),
-        _table(("a second guest that reads the same 64 MiB", "RAM of its own"), _memory(memory)),
-    ]
-    return "\n\n".join(parts)
+    small, large = SMALL_WINDOW // MIB, WINDOW // MIB
+    return "\n\n".join(
+        [
+            "\n".join(f"- {fact}" for fact in (f"{datetime.now(UTC):%Y-%m-%d}", *facts)),
+            _table(("a file of 64 MiB", "DAX / without", "DAX / virtiofsd"), _large_file(seconds)),
+            _table(
+                ("the same, again and again", f"window of {small} / of {large} MiB", f"{small} MiB / without"),
+                _window(seconds),
+            ),
+            _table((f"{FILES:,} files of 4 KiB, each once", "/ without", "/ virtiofsd"), _small_files(seconds)),
+            _table(("DAX / without, files of", "first time", "second time", "more than fit, again"), _sizes(seconds)),
+            _table(("a second guest that reads the same 64 MiB", "RAM of its own"), _memory(memory)),
+        ]
+    )
 
 
 def write(text: str) -> Path:
@@ -65,21 +68,20 @@ def _large_file(seconds: Seconds) -> Iterator[tuple[str, ...]]:
 
 def _window(seconds: Seconds) -> Iterator[tuple[str, ...]]:
     for order in ORDERS:
-        for state in ("cold", "warm"):
-            of = seconds[f"{order}, mmap, {state}"]
-            yield f"{order}, mmap, {state}", _ratio(of, SMALL, DAX), _ratio(of, SMALL, PLAIN)
+        of = seconds[f"{order}, again"]
+        yield f"{order}, mmap", _ratio(of, SMALL, DAX), _ratio(of, SMALL, PLAIN)
 
 
 def _small_files(seconds: Seconds) -> Iterator[tuple[str, ...]]:
-    of = seconds[f"{FILES:,} files of 4 KiB"]
-    names = {DAX: "`dax=always`", MARKED: "`dax=inode`, with the default of `min_size`"}
+    of = seconds["a small file"]
+    names = {DAX: f"`dax=always`, {FEW_FILES} a round", MARKED: "`dax=inode` with the default of `min_size`"}
     for mount, name in names.items():
         yield name, _ratio(of, mount, PLAIN), _ratio(of, mount, VIRTIOFSD)
 
 
 def _sizes(seconds: Seconds) -> Iterator[tuple[str, ...]]:
     for size in SIZES:
-        states = (seconds[f"files of {size // 1024} KiB, {state}"] for state in ("cold", "warm"))
+        states = (seconds[f"{size}, {state}"] for state in ("first", "second", "crowded"))
         yield f"{size // 1024} KiB", *(_ratio(of, DAX, PLAIN) for of in states)
 
 
