@@ -1,7 +1,7 @@
 //! A guest that sends anything: requests of every opcode, of which most make some sense, since what makes none is refused
 //! at once.
 
-use crate::random::Random;
+use super::random::Random;
 
 const OPCODES: [u32; 53] = [
     1, 1, 1, 1, 1, 1, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 24, 25, 27, 28, 29,
@@ -63,8 +63,8 @@ impl Asked {
 }
 
 impl Guest {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), nodes: vec![1], handles: Vec::new(), sent: seed << 40 }
+    pub(crate) fn new(random: Random) -> Self {
+        Self { random, nodes: vec![1], handles: Vec::new(), sent: 0 }
     }
 
     fn number(&mut self) -> u64 {

@@ -8,19 +8,16 @@
 
 mod guest;
 mod random;
+mod served;
 mod tree;
 
-use daxmap_core::fuse::{Policy, verify};
-use daxmap_core::{GuestAddress, HostWindowBackend, Mapper, Options as MapperOptions};
-use daxmap_virtiofs::{Cache, FileServer, GuestSlice, Options, Owner};
-use guest::{Asked, Guest};
-use std::cell::Cell;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use daxmap_virtiofs::Owner;
+use guest::Guest;
+use random::Random;
+use served::{MOST_OPEN, Served};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tree::{Tree, descriptors};
-
-const WINDOW: u64 = 16 * 4096;
-const MOST_OPEN: u64 = 64;
 
 /// What is open is counted for the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -37,88 +34,19 @@ fn requests() -> u64 {
     from_environment("FUZZ_REQUESTS", 20_000)
 }
 
-/// A server of the tree's share, with a mapper of its own.
-struct Served {
-    server: FileServer,
-    mapper: Arc<Mapper>,
-    window: HostWindowBackend,
-}
-
-impl Served {
-    fn new(tree: &Tree, readonly: bool, owner: Owner) -> Self {
-        let window = HostWindowBackend::new().unwrap();
-        let options = MapperOptions { readonly, ..MapperOptions::default() };
-        let mapper = Mapper::new(GuestAddress(0), WINDOW, options, |range| window.attach(range)).unwrap();
-        let mapper = Arc::new(mapper);
-        let options = Options { readonly, dax: Policy::Always, owner, cache: Cache::Auto, max_open: Some(MOST_OPEN) };
-        let server = FileServer::new(&tree.share(), Some(Arc::clone(&mapper)), &options).unwrap();
-        Self { server, mapper, window }
-    }
-
-    /// Sends a request, in pieces or whole; holds the reply to the rules.
-    fn send(&self, guest: &mut Guest, asked: &Asked) -> Vec<u8> {
-        if guest.random.one_in(4) {
-            return self.send_in_pieces(guest, asked);
-        }
-        self.server.answer(&asked.bytes).unwrap_or_default()
-    }
-
-    fn send_in_pieces(&self, guest: &mut Guest, asked: &Asked) -> Vec<u8> {
-        let mut reply = vec![0xee; guest.random.pick(&[0, 15, 16, 17, 100, 4096, 70_000, 100_000])];
-        let room = reply.len();
-        let cells = Cell::from_mut(&mut reply[..]).as_slice_of_cells();
-        let size = guest.random.pick(&[1, 7, 16, 40, 81, 5000]);
-        let readable: Vec<_> = asked.bytes.chunks(size).map(GuestSlice::readable).collect();
-        let writable: Vec<_> = cells.chunks(size * 7).map(GuestSlice::writable).collect();
-        let used = self.server.answer_into(&readable, &writable);
-        assert!(used <= room, "{used} bytes of {room}");
-        assert!(used == 0 || used >= 16, "{used} bytes are no reply");
-        reply.truncate(used);
-        reply
-    }
-
-    fn close(self) {
-        drop(self.server);
-        self.mapper.drain_all().unwrap();
-        drop(self.mapper);
-        self.window.release().unwrap();
-    }
-}
-
-fn check(asked: &Asked, reply: &[u8]) {
-    if reply.is_empty() {
-        return;
-    }
-    assert!(!matches!(asked.opcode, 2 | 36 | 41 | 42), "opcode {} has no reply", asked.opcode);
-    verify(asked.unique, reply).unwrap_or_else(|error| panic!("opcode {}: {error}", asked.opcode));
-}
-
 /// Has one guest send so many requests.
 fn attack(tree: &Tree, served: &Served, seed: u64, requests: u64, host_too: bool) {
-    let mut guest = Guest::new(seed);
+    let mut guest = Guest::new(Random::new(seed));
     let before = descriptors();
     for sent in 0..requests {
         let asked = guest.ask();
         let reply = served.send(&mut guest, &asked);
-        check(&asked, &reply);
         guest.hear(&asked, &reply);
         if host_too && sent % 5000 == 4999 {
             assert!(descriptors() <= before + MOST_OPEN as usize + 8, "{} descriptors", descriptors());
             tree.refill();
         }
     }
-}
-
-fn forget_all(served: &Served) {
-    let reply = served.server.answer(&destroy()).unwrap();
-    assert_eq!(reply[4..8], [0; 4]);
-    assert_eq!(served.server.known_inodes(), 0);
-}
-
-fn destroy() -> Vec<u8> {
-    let mut request = [40_u32, 38, 9, 0].iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
-    request.resize(40, 0);
-    request
 }
 
 fn of_one_guest(name: &str, owner: Owner) {
@@ -130,7 +58,7 @@ fn of_one_guest(name: &str, owner: Owner) {
     let served = Served::new(&tree, false, owner);
     attack(&tree, &served, from_environment("FUZZ_SEED", 1), requests(), true);
     assert_eq!(tree.audit(), outside);
-    forget_all(&served);
+    served.forget_all();
     served.close();
     assert_eq!(descriptors(), first);
 }
@@ -155,7 +83,7 @@ fn any_requests_change_nothing_of_a_read_only_share() {
     let served = Served::new(&tree, true, Owner::Host);
     attack(&tree, &served, from_environment("FUZZ_SEED", 1), requests(), false);
     assert_eq!((tree.audit(), tree.audit_share()), (outside, inside));
-    forget_all(&served);
+    served.forget_all();
     served.close();
 }
 
@@ -175,7 +103,7 @@ fn guests_in_many_threads_leave_no_descriptor_open() {
         }
     });
     assert_eq!(tree.audit(), outside);
-    forget_all(&served);
+    served.forget_all();
     served.close();
     assert_eq!(descriptors(), first);
 }

@@ -12,10 +12,12 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// In memory, where there is a file system for that: a file is synced there in no time.
+    /// In memory, where there is a file system for that: a file is synced there in no time. `FUZZ_DIRECTORY` in the
+    /// environment names another place.
     pub(crate) fn new(name: &str) -> Self {
         let memory = PathBuf::from("/dev/shm");
         let parent = if memory.is_dir() { memory } else { std::env::temp_dir() };
+        let parent = std::env::var_os("FUZZ_DIRECTORY").map_or(parent, PathBuf::from);
         let base = parent.join(format!("daxmap-fuzz-{}-{name}", std::process::id()));
         fs::create_dir(&base).unwrap();
         let tree = Self { base };

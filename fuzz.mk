@@ -1,0 +1,8 @@
+# Coverage-guided fuzzing of the Rust core. Included by the Makefile.
+
+.PHONY: fuzz
+
+SECONDS ?= 60
+
+fuzz: ## fuzz the Rust core, a minute a target; make fuzz SECONDS=1200 ARGS="decode server"
+	bash scripts/fuzz.sh $(SECONDS) $(ARGS)
