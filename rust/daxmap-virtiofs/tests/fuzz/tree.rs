@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -63,14 +63,7 @@ impl Tree {
 
     /// What the host does meanwhile: it removes all that is there, and makes it again.
     pub(crate) fn refill(&self) {
-        for entry in fs::read_dir(self.share()).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
-                fs::remove_dir_all(entry.path()).unwrap();
-            } else {
-                fs::remove_file(entry.path()).unwrap();
-            }
-        }
+        empty(&self.share());
         self.fill();
     }
 
@@ -90,6 +83,20 @@ impl Tree {
         let mut found = String::new();
         look(&self.share(), &mut found);
         found
+    }
+}
+
+/// Removes all that is in a directory, though a guest may have taken the right to.
+fn empty(directory: &Path) {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            empty(&entry.path());
+            fs::remove_dir(entry.path()).unwrap();
+        } else {
+            fs::remove_file(entry.path()).unwrap();
+        }
     }
 }
 
@@ -125,6 +132,9 @@ fn look(path: &Path, found: &mut String) {
 
 impl Drop for Tree {
     fn drop(&mut self) {
+        if self.share().is_dir() {
+            empty(&self.share());
+        }
         let _ = fs::remove_dir_all(&self.base);
     }
 }

@@ -1,7 +1,6 @@
 //! What the host has, whichever input is tried: files in memory, and a view of this process's memory past all book-keeping.
 
-use super::PAGE;
-use daxmap_core::FileId;
+use daxmap_core::{FileId, page_size};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
@@ -39,7 +38,7 @@ impl Host {
     pub(crate) fn fill(&self) {
         for (number, shared) in (1..).zip(&self.files).filter(|(_, shared)| shared.can_write) {
             let content: Vec<u8> =
-                (0..FILE_PAGES * PAGE / 8).flat_map(|at: u64| (at << 8 | number).to_le_bytes()).collect();
+                (0..FILE_PAGES * page_size() / 8).flat_map(|at: u64| (at << 8 | number).to_le_bytes()).collect();
             shared.file.write_all_at(&content, 0).unwrap();
         }
     }

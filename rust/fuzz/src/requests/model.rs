@@ -1,8 +1,7 @@
 //! The model: what each page of the window should show.
 
-use super::PAGE;
 use super::host::Shared;
-use daxmap_core::{FileId, FileOffset, Mapping, Span, WindowOffset};
+use daxmap_core::{FileId, FileOffset, Mapping, Span, WindowOffset, page_size};
 
 /// What a page shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +36,11 @@ impl Model {
         Self { pages: vec![None; pages], requests: 0, readonly, limit }
     }
 
-    /// What comes of a setup: an errno, or 0. `file` is none where the guest's inode is.
+    /// What comes of a setup, an errno or 0, of the file of the guest's inode, if there is one.
     pub(crate) fn setup(&mut self, asked: Setup, file: Option<&Shared>) -> i32 {
         let Some(pages) = self.pages(asked.window_offset, asked.length) else { return libc::EINVAL };
         let ends_in_file = asked.file_offset.checked_add(asked.length).is_some_and(|end| end < 1 << 63);
-        if !asked.file_offset.is_multiple_of(PAGE) || !ends_in_file {
+        if !asked.file_offset.is_multiple_of(page_size()) || !ends_in_file {
             return libc::EINVAL;
         }
         if asked.writable && self.readonly {
@@ -66,7 +65,7 @@ impl Model {
             *page = Some(Shown {
                 made_by: self.requests,
                 file: file.id,
-                file_offset: asked.file_offset + at * PAGE,
+                file_offset: asked.file_offset + at * page_size(),
                 writable: asked.writable,
             });
         }
@@ -97,7 +96,7 @@ impl Model {
 
     /// What a byte of the window is of.
     pub(crate) fn at(&self, window_offset: u64) -> Option<Shown> {
-        self.pages[usize::try_from(window_offset / PAGE).unwrap()]
+        self.pages[usize::try_from(window_offset / page_size()).unwrap()]
     }
 
     /// The mappings, by rising window offset.
@@ -111,9 +110,11 @@ impl Model {
 
     /// A change that needs one more mapping than there may be is refused; then one that `mmap` refuses.
     fn change_to(&mut self, after: Vec<Option<Shown>>, refused_by_host: bool) -> i32 {
-        let (before, mappings) = (self.book().len(), book_of(&after).len());
-        if mappings > before && self.limit.is_some_and(|limit| mappings > limit) {
-            return libc::ENOSPC;
+        if let Some(limit) = self.limit {
+            let mappings = book_of(&after).len();
+            if mappings > limit && mappings > self.book().len() {
+                return libc::ENOSPC;
+            }
         }
         if refused_by_host {
             return libc::EACCES;
@@ -126,10 +127,10 @@ impl Model {
     fn pages(&self, offset: u64, length: u64) -> Option<std::ops::Range<usize>> {
         let end = offset.checked_add(length)?;
         let is_right = length > 0
-            && offset.is_multiple_of(PAGE)
-            && length.is_multiple_of(PAGE)
-            && end <= self.pages.len() as u64 * PAGE;
-        let page = |at: u64| usize::try_from(at / PAGE).unwrap();
+            && offset.is_multiple_of(page_size())
+            && length.is_multiple_of(page_size())
+            && end <= self.pages.len() as u64 * page_size();
+        let page = |at: u64| usize::try_from(at / page_size()).unwrap();
         is_right.then(|| page(offset)..page(end))
     }
 }
@@ -138,7 +139,7 @@ fn book_of(pages: &[Option<Shown>]) -> Vec<Mapping> {
     let mut start = 0;
     let mut book = Vec::new();
     for run in pages.chunk_by(|page, next| page.map(|shown| shown.made_by) == next.map(|shown| shown.made_by)) {
-        let length = run.len() as u64 * PAGE;
+        let length = run.len() as u64 * page_size();
         if let Some(Shown { file, file_offset, writable, .. }) = run[0] {
             let span = Span::new(WindowOffset(start), length).unwrap();
             book.push(Mapping { span, file_offset: FileOffset(file_offset), file, writable });

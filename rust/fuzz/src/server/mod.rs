@@ -22,7 +22,7 @@ use std::cell::LazyCell;
 use tree::{Tree, descriptors};
 
 /// After which the directory may be another.
-const CHANGES: [u32; 15] = [
+const CHANGES: [u32; 14] = [
     SETATTR,
     SYMLINK,
     MKNOD,
@@ -31,7 +31,6 @@ const CHANGES: [u32; 15] = [
     RMDIR,
     RENAME,
     LINK,
-    OPEN,
     WRITE,
     SETXATTR,
     REMOVEXATTR,
@@ -39,6 +38,8 @@ const CHANGES: [u32; 15] = [
     FALLOCATE,
     RENAME2,
 ];
+/// `O_TRUNC` of a Linux guest.
+const O_TRUNC: u64 = 0o1000;
 /// The longest file that a raw FALLOCATE may ask for: it would take the host's memory.
 const LARGEST: u64 = 1 << 20;
 
@@ -122,6 +123,7 @@ fn send_raw(served: &Served, mut data: &[u8]) -> bool {
 fn changes(message: &[u8], reply: &[u8]) -> bool {
     // One in pieces may have been done, though its reply had no room.
     let is_done = field(reply, 4, 4).is_none_or(|error| error == 0);
-    let is_change = |opcode: &u32| field(message, 4, 4) == Some(u64::from(*opcode));
-    is_done && CHANGES.iter().any(is_change)
+    let opcode = field(message, 4, 4).unwrap_or(0);
+    let truncates = opcode == u64::from(OPEN) && field(message, 40, 4).unwrap_or(0) & O_TRUNC != 0;
+    is_done && (truncates || CHANGES.iter().any(|change| opcode == u64::from(*change)))
 }
