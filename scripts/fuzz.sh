@@ -70,7 +70,7 @@ for target in "${targets[@]}"; do
     "findings: $(wc -w <<<"$new")"
   [ $status = 0 ] && continue
   found=1
-  grep -m1 -A3 -E 'panicked at|ERROR: ' "$log" || tail -n 5 "$log"
+  grep -a -m1 -A3 -E 'panicked at|ERROR: ' "$log" || tail -n 5 "$log"
   echo "fuzz: $target: all of it is in $log"
   for finding in $new; do
     echo "fuzz: $target: play it again: $program $finding"
