@@ -65,7 +65,7 @@ def pairs_of(handle: Callable[[bytes], bytes | None], offsets: Sequence[int], no
 
 def test_against_method_calls(compare: Compare, floor: ctypes.CDLL, fd: int) -> None:
     with Windows(floor, fd, every_other(0, LIVE)) as windows:
-        compare("pair of FUSE requests, gap", requests(windows, GAP), windows.pairs(GAP), against="methods", bar=1.10)
+        compare("pair of FUSE requests, gap", requests(windows, GAP), windows.pairs(GAP), against="methods", bar=1.25)
 
 
 def test_against_the_floor(compare: Compare, floor: ctypes.CDLL, fd: int) -> None:
@@ -82,7 +82,7 @@ def test_a_file_that_is_opened_each_time(compare: Compare, floor: ctypes.CDLL, f
         work = windows.work(GAP)
         obvious = per_operation(lambda: floor.opening_pairs(work, descriptors, path_fd), len(GAP))
         contender = opening_requests(windows, GAP, path_fd)
-        compare(what, contender, obvious, against="obvious C loop that opens, too", bar=1.45)
+        compare(what, contender, obvious, against="obvious C loop that opens, too", bar=1.80)
 
 
 @pytest.mark.parametrize("name", MESSAGES)

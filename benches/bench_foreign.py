@@ -19,10 +19,10 @@ def compare_with(compare: Compare, windows: Windows, foreign: PairMapper, name: 
 
 def test_ctypes(compare: Compare, floor: ctypes.CDLL, fd: int) -> None:
     with Windows(floor, fd, every_other(0, LIVE)) as windows:
-        compare_with(compare, windows, CtypesMapper(windows.bare), "ctypes", bar=0.45)
+        compare_with(compare, windows, CtypesMapper(windows.bare), "ctypes", bar=0.60)
 
 
 def test_cffi(compare: Compare, floor: ctypes.CDLL, fd: int, tmp_path: Path) -> None:
     cffi = pytest.importorskip("cffi")
     with Windows(floor, fd, every_other(0, LIVE)) as windows:
-        compare_with(compare, windows, CffiMapper(windows.bare, cffi, tmp_path), "cffi", bar=0.60)
+        compare_with(compare, windows, CffiMapper(windows.bare, cffi, tmp_path), "cffi", bar=0.75)
