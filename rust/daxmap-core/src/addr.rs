@@ -87,6 +87,18 @@ impl Span {
         [before, after].into_iter().filter(|piece| piece.start < piece.end)
     }
 
+    /// Its parts, cut at each multiple of `unit`.
+    pub(crate) fn cut_at_multiples(self, unit: u64) -> impl Iterator<Item = Self> {
+        let mut rest = Some(self);
+        std::iter::from_fn(move || {
+            let Self { start, end } = rest?;
+            let next = start.checked_add(1).and_then(|after| after.checked_next_multiple_of(unit));
+            let cut = next.map_or(end, |next| next.min(end));
+            rest = (cut < end).then_some(Self { start: cut, end });
+            Some(Self { start, end: cut })
+        })
+    }
+
     /// First offset of the range.
     #[must_use]
     pub fn start(self) -> WindowOffset {
@@ -142,6 +154,18 @@ mod tests {
             assert_eq!(pieces, left, "without {cut}");
             assert_eq!(whole.contains(cut), start >= 10 && start + length <= 20);
         }
+    }
+
+    #[test]
+    fn parts_lie_on_their_grid() {
+        let parts = |start: u64, length: u64| {
+            let parts = Span::new(WindowOffset(start), length).unwrap().cut_at_multiples(DAX_RANGE);
+            parts.map(|part| (part.start, part.length())).collect::<Vec<_>>()
+        };
+        assert_eq!(parts(0, DAX_RANGE), [(0, DAX_RANGE)]);
+        assert_eq!(parts(DAX_RANGE - 1, 2), [(DAX_RANGE - 1, 1), (DAX_RANGE, 1)]);
+        assert_eq!(parts(5, 2 * DAX_RANGE), [(5, DAX_RANGE - 5), (DAX_RANGE, DAX_RANGE), (2 * DAX_RANGE, 5)]);
+        assert_eq!(parts(u64::MAX - 1, 1), [(u64::MAX - 1, 1)]);
     }
 
     #[test]

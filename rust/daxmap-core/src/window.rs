@@ -30,7 +30,10 @@ impl Window {
     /// # Errors
     /// [`OpenError::Invalid`] where a value is not aligned, the size is 0 or the end passes 2**64.
     pub fn new(base: GuestAddress, size: u64) -> std::result::Result<Self, OpenError> {
-        let page_size = sys::page_size();
+        Self::of_pages(base, size, sys::page_size())
+    }
+
+    fn of_pages(base: GuestAddress, size: u64, page_size: u64) -> std::result::Result<Self, OpenError> {
         for (name, value) in [("base", base.0), ("size", size)] {
             if !value.is_multiple_of(page_size) {
                 let mut text = String::new();
@@ -92,6 +95,11 @@ impl Window {
             return Ok(());
         }
         Err(Error::Misaligned { name, value, page_size: self.page_size })
+    }
+
+    /// Where the guest finds a byte of the window.
+    pub(crate) fn address_of(&self, offset: WindowOffset) -> GuestAddress {
+        GuestAddress(self.base.wrapping_add(offset.0)) // `new` made sure that this doesn't wrap
     }
 
     /// The window offsets of `length` (not 0) bytes at a guest physical address, of any alignment.

@@ -129,7 +129,7 @@ impl Drop for Held {
 #[derive(Debug)]
 pub struct HypervisorSteps<H> {
     hypervisor: H,
-    base: GuestAddress,
+    window: Window,
     /// Nothing is ever written through this window.
     readonly: bool,
 }
@@ -140,13 +140,13 @@ pub type HypervisorBackend<H> = Stepwise<HypervisorSteps<H>>;
 impl<H: Hypervisor> HypervisorBackend<H> {
     /// A backend for `window`; `readonly` is that of the mapper.
     pub fn over(hypervisor: H, window: &Window, readonly: bool) -> Self {
-        Self::new(HypervisorSteps { hypervisor, base: window.base(), readonly })
+        Self::new(HypervisorSteps { hypervisor, window: *window, readonly })
     }
 }
 
 impl<H> HypervisorSteps<H> {
     fn guest_address(&self, span: Span) -> GuestAddress {
-        GuestAddress(self.base.0.wrapping_add(span.start().0)) // `Window::new` made sure that this doesn't wrap
+        self.window.address_of(span.start())
     }
 }
 

@@ -93,7 +93,7 @@ impl Mapper {
         let span = self.window.span_at(address, length).ok_or(Error::AccessOutside { address, length, base, size })?;
         let reached = covering(open, span).last().map_or(span.start(), |mapping| mapping.span.end());
         if reached < span.end() {
-            return Err(Error::Hole { address, length, hole: self.address_of(reached) });
+            return Err(Error::Hole { address, length, hole: self.window.address_of(reached) });
         }
         Ok(Some(span))
     }
@@ -101,25 +101,17 @@ impl Mapper {
     /// Why a copy from or to `span`, which mappings hold, failed.
     fn why_not(&self, open: &Open, span: Span, call: &'static str, errno: Errno) -> Error {
         if errno.0 == libc::ENOTSUP {
-            return Error::Elsewhere { address: self.address_of(span.start()) };
+            return Error::Elsewhere { address: self.window.address_of(span.start()) };
         }
         if errno.0 != libc::EFAULT {
-            return Error::CopyFailed { address: self.address_of(span.start()), call, errno };
+            return Error::CopyFailed { address: self.window.address_of(span.start()), call, errno };
         }
-        let missing = self.page_starts(span).find(|start| open.backend.read(*start, &mut [0]).is_err());
-        let address = self.address_of(missing.unwrap_or(span.start()));
+        let mut pages = span.cut_at_multiples(self.window.page_size()).map(Span::start);
+        let missing = pages.find(|start| open.backend.read(*start, &mut [0]).is_err());
+        let address = self.window.address_of(missing.unwrap_or(span.start()));
         // Pages that can be read, and yet not be written: the file is long enough.
         let why = missing.map_or(NoPage::NotSupplied, |start| self.why_no_page(open, start));
         Error::NoPage { address, why }
-    }
-
-    /// The first byte of `span` in each of its pages.
-    fn page_starts(&self, span: Span) -> impl Iterator<Item = WindowOffset> {
-        let page_size = self.window.page_size();
-        std::iter::successors(Some(span.start()), move |start| {
-            let next = start.0.checked_add(1)?.checked_next_multiple_of(page_size)?;
-            (next < span.end().0).then_some(WindowOffset(next))
-        })
     }
 
     /// Why the page of the byte at `offset`, which a mapping holds, can't be read.
@@ -136,10 +128,6 @@ impl Mapper {
             Some(_) => NoPage::NotSupplied,
             None => NoPage::Unknown,
         }
-    }
-
-    fn address_of(&self, offset: WindowOffset) -> GuestAddress {
-        GuestAddress(self.window.base().0.wrapping_add(offset.0)) // `Window::new` made sure that this doesn't wrap
     }
 }
 

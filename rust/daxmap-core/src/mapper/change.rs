@@ -81,10 +81,7 @@ impl Mapper {
 
     /// Charges the budget for what there will be after a change, before anything is touched.
     fn reserve(&self, open: &mut Open, change: &Change<'_>) -> Result<()> {
-        // Only the first of the old mappings, and the last, can reach out of the span.
-        let before = change.old.first().is_some_and(|first| first.span.start() < change.span.start());
-        let after = change.old.last().is_some_and(|last| last.span.end() > change.span.end());
-        let pieces = usize::from(before).saturating_add(usize::from(after));
+        let pieces = pieces_left(change.old, change.span);
         let added = pieces.saturating_add(usize::from(change.new.is_some()));
         let more = added.saturating_sub(change.old.len()) as u64;
         if more == 0 {
@@ -98,4 +95,11 @@ impl Mapper {
         let limit = open.charge.limit();
         charged.then_some(()).ok_or(Error::OverBudget { limit, unit: VMAS })
     }
+}
+
+/// How many pieces a cut leaves of `old`, which are what lies in `span`: only the first, and the last, can reach out of it.
+fn pieces_left(old: &[Mapping], span: Span) -> usize {
+    let before = old.first().is_some_and(|first| first.span.start() < span.start());
+    let after = old.last().is_some_and(|last| last.span.end() > span.end());
+    usize::from(before).saturating_add(usize::from(after))
 }

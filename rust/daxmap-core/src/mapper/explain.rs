@@ -31,9 +31,9 @@ impl Mapper {
     pub fn explain(&self, address: GuestAddress) -> Result<String> {
         let (base, size) = (self.window.base(), self.window.size());
         let Some(byte) = self.window.span_at(address, 1) else {
-            let last = GuestAddress(base.0.wrapping_add(size.wrapping_sub(1))); // `Window::new` made sure that it fits
-            let as_offset = GuestAddress(base.0.wrapping_add(address.0));
+            let last = self.window.address_of(WindowOffset(size.wrapping_sub(1))); // never empty
             let hint = if address.0 < size {
+                let as_offset = self.window.address_of(WindowOffset(address.0));
                 format!("; a window offset of {address} is at {as_offset}")
             } else {
                 String::new()

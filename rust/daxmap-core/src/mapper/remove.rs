@@ -283,12 +283,17 @@ fn refused(changed: &Result<()>) -> bool {
     matches!(changed, Err(Error::UnmapRefused { .. } | Error::OverBudget { .. } | Error::Lent { .. }))
 }
 
+/// What lies between the two, the second of which does not start before the first.
+fn gap(before: Span, after: Span) -> Option<Span> {
+    let length = after.start().0.checked_sub(before.end().0)?;
+    Span::new(before.end(), length)
+}
+
 impl Run {
     /// Whether nothing but holes lies between the run and `span`, which does not start before it.
     fn reaches(&self, open: &Open, span: Span) -> bool {
         let Some(hull) = self.hull else { return true };
-        let gap = span.start().0.checked_sub(hull.end().0).and_then(|length| Span::new(hull.end(), length));
-        gap.is_none_or(|gap| open.book.overlap(gap).is_none())
+        gap(hull, span).is_none_or(|gap| open.book.overlap(gap).is_none())
     }
 
     fn push(&mut self, index: usize, span: Span) {

@@ -110,9 +110,7 @@ impl Mapper {
             self.check_access(writable)?;
             regular_file(fd)?;
             let length = length(fd).map_err(|errno| Error::BadDescriptor { fd, errno })?;
-            // One that reaches past 2**63 is refused with the request.
-            let whole = length.checked_next_multiple_of(self.page_size()).unwrap_or(length);
-            if whole == 0 { Err(Error::EmptyFile { fd }) } else { Ok(whole) }
+            if length == 0 { Err(Error::EmptyFile { fd }) } else { Ok(whole_pages(length, self.page_size())) }
         })?;
         let request = MapRequest { file_offset: FileOffset(0), window_offset, length, writable };
         self.setup(fd, &request, overlap).map(|()| length)
@@ -123,7 +121,7 @@ impl Mapper {
         let MapRequest { file_offset, window_offset, length, writable } = *request;
         self.window.check_aligned("file_offset", file_offset.0)?;
         let span = self.window.request(window_offset, length)?;
-        if file_offset.0.checked_add(length).is_none_or(|end| end > MAX_FILE_OFFSET) {
+        if !fits_in_file(file_offset, length) {
             return Err(Error::OutsideFile { offset: file_offset, length });
         }
         self.check_access(writable).map(|()| span)
@@ -153,6 +151,15 @@ impl Mapper {
         self.counters.set_up(span.length());
         Ok(if old.is_empty() { "set up" } else { "replaced" })
     }
+}
+
+/// A file's length, rounded up to pages. One that reaches past 2**63 is refused with the request.
+fn whole_pages(length: u64, page_size: u64) -> u64 {
+    length.checked_next_multiple_of(page_size).unwrap_or(length)
+}
+
+fn fits_in_file(offset: FileOffset, length: u64) -> bool {
+    offset.0.checked_add(length).is_some_and(|end| end <= MAX_FILE_OFFSET)
 }
 
 pub(super) fn regular_file(fd: RawFd) -> Result<FileId> {

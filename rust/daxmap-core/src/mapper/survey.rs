@@ -1,7 +1,7 @@
 //! What the window shows, and how much of it the host has in memory: for a picture of it.
 
 use super::{Mapper, Open};
-use crate::addr::{DAX_RANGE, Span, WindowOffset};
+use crate::addr::{DAX_RANGE, Span};
 use crate::book::Mapping;
 use crate::error::Result;
 use crate::sys::{MappedFile, MappedFiles, resident_pages};
@@ -51,7 +51,7 @@ impl Mapper {
             size.saturating_sub(mapping.file_offset.0).checked_next_multiple_of(page_size).unwrap_or(u64::MAX)
         });
         let shown = Span::new(mapping.span.start(), of_file.unwrap_or(u64::MAX).min(mapping.span.length()));
-        let (mut resident, mut ranges) = (Vec::new(), ranges_of(mapping.span));
+        let (mut resident, mut ranges) = (Vec::new(), mapping.span.cut_at_multiples(DAX_RANGE));
         loop {
             let batch: Vec<Span> = ranges.by_ref().take(AT_ONCE).collect();
             if batch.is_empty() {
@@ -88,34 +88,5 @@ fn survey_of(open: &Open, mapping: Mapping, files: &MappedFiles) -> Surveyed {
         path: file.as_ref().and_then(MappedFile::path),
         file_size: file.and_then(|file| file.length(mapping.file)),
         resident: Vec::new(),
-    }
-}
-
-/// The parts of `span` in each range of [`DAX_RANGE`] bytes that it touches.
-fn ranges_of(span: Span) -> impl Iterator<Item = Span> {
-    let mut rest = Some(span);
-    std::iter::from_fn(move || {
-        let left = rest?;
-        let next = left.start().0.checked_add(1).and_then(|after| after.checked_next_multiple_of(DAX_RANGE));
-        let end = next.map_or(left.end().0, |next| next.min(left.end().0));
-        rest = Span::new(WindowOffset(end), left.end().0.saturating_sub(end));
-        Span::new(left.start(), end.saturating_sub(left.start().0))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_lie_on_their_grid() {
-        let parts = |start: u64, length: u64| {
-            let ranges = ranges_of(Span::new(WindowOffset(start), length).unwrap());
-            ranges.map(|range| (range.start().0, range.length())).collect::<Vec<_>>()
-        };
-        assert_eq!(parts(0, DAX_RANGE), [(0, DAX_RANGE)]);
-        assert_eq!(parts(DAX_RANGE - 1, 2), [(DAX_RANGE - 1, 1), (DAX_RANGE, 1)]);
-        assert_eq!(parts(5, 2 * DAX_RANGE), [(5, DAX_RANGE - 5), (DAX_RANGE, DAX_RANGE), (2 * DAX_RANGE, 5)]);
-        assert_eq!(parts(u64::MAX - 1, 1), [(u64::MAX - 1, 1)]);
     }
 }
