@@ -127,6 +127,7 @@ impl fmt::Display for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::check;
 
     #[test]
     fn span_refuses_empty_and_wrapping_ranges() {
@@ -173,5 +174,19 @@ mod tests {
         let (low, high) = (Span::new(WindowOffset(1), 2).unwrap(), Span::new(WindowOffset(7), 1).unwrap());
         assert_eq!(low.hull(high), Span::new(WindowOffset(1), 7).unwrap());
         assert_eq!(high.hull(low), low.hull(high));
+    }
+
+    #[test]
+    fn spans_are_their_models() {
+        let span = |start, end| Span { start, end };
+        let words = |spans: Vec<Span>| spans.into_iter().flat_map(|span| [span.start, span.end]);
+        let option = |span: Option<Span>| words(span.into_iter().collect());
+        check("span_new", |[start, length]| option(Span::new(WindowOffset(start), length)));
+        check("span_overlaps", |[a, b, c, d]| [u64::from(span(a, b).overlaps(span(c, d)))]);
+        check("span_contains", |[a, b, c, d]| [u64::from(span(a, b).contains(span(c, d)))]);
+        check("span_hull", |[a, b, c, d]| words(vec![span(a, b).hull(span(c, d))]));
+        check("span_intersection", |[a, b, c, d]| option(span(a, b).intersection(span(c, d))));
+        check("span_without", |[a, b, c, d]| words(span(a, b).without(span(c, d)).collect()));
+        check("span_cut_at_multiples", |[a, b, page]| words(span(a, b).cut_at_multiples(page).take(3).collect()));
     }
 }

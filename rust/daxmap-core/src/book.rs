@@ -145,6 +145,7 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::check;
 
     fn mapping(start: u64, length: u64) -> Mapping {
         Mapping {
@@ -207,5 +208,42 @@ mod tests {
             let mappings: Vec<_> = book.iter().copied().collect();
             assert_eq!(mappings, left.iter().map(|(start, length)| mapping(*start, *length)).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn books_are_their_models() {
+        let live = |start, end, file_offset| {
+            let file_offset = FileOffset(file_offset);
+            Mapping { span: span(start, end - start), file_offset, ..mapping(0, 1) }
+        };
+        let filled = |mappings: &[Mapping]| {
+            let mut book = Book::default();
+            for mapping in mappings {
+                book.put(*mapping);
+            }
+            book
+        };
+        let three = |[a, b, c, d, e, f]: [u64; 6]| filled(&[live(a, b, 0), live(c, d, 0), live(e, f, 0)]);
+        let words = |found: &[Mapping]| {
+            found.iter().flat_map(|mapping| [mapping.span.start().0, mapping.span.end().0]).collect::<Vec<_>>()
+        };
+        check("book_overlap", |[a, b, c, d, e, f, start, end]| {
+            words(three([a, b, c, d, e, f]).overlap(span(start, end - start)).copied().as_slice())
+        });
+        check("book_overlapping", |[a, b, c, d, e, f, start, end]| {
+            words(&three([a, b, c, d, e, f]).overlapping(span(start, end - start)))
+        });
+        check("book_at", |[a, b, c, d, e, f, offset]| {
+            words(three([a, b, c, d, e, f]).at(WindowOffset(offset)).copied().as_slice())
+        });
+        let whole = |mapping: &Mapping| [mapping.span.start().0, mapping.span.end().0, mapping.file_offset.0];
+        check("mapping_part", |[a, b, file_offset, start, end]| {
+            whole(&live(a, b, file_offset).part(span(start, end - start)))
+        });
+        check("book_cut", |[a, b, file_offset, start, end]| {
+            let mut book = filled(&[live(a, b, file_offset)]);
+            book.cut(span(start, end - start));
+            book.iter().flat_map(whole).collect::<Vec<_>>()
+        });
     }
 }

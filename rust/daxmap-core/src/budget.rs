@@ -112,6 +112,7 @@ impl Drop for Charge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::check;
 
     #[test]
     fn charges_up_to_the_limit_and_not_past_it() {
@@ -130,5 +131,22 @@ mod tests {
         assert!(!charge.try_grow(u64::MAX));
         drop(charge);
         assert_eq!(BUDGET.used(), 0);
+    }
+
+    #[test]
+    fn charges_are_their_models() {
+        let charge = |limit, used, vmas| {
+            let budget: &'static Budget = Box::leak(Box::new(Budget { limit, used: AtomicU64::new(used) }));
+            Charge { budget, vmas }
+        };
+        check("charge_try_grow", |[limit, used, more]| {
+            let mut charge = charge(limit, used, 0);
+            charge.try_grow(more).then(|| charge.budget.used())
+        });
+        check("charge_set", |[used, mine, wanted]| {
+            let mut charge = charge(u64::MAX, used, mine);
+            charge.set(wanted);
+            [charge.budget.used()]
+        });
     }
 }

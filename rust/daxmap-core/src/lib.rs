@@ -41,6 +41,9 @@ mod refusal;
 mod reopen;
 mod stats;
 mod sys;
+#[cfg(test)]
+#[path = "../tests/vectors/mod.rs"]
+mod vectors;
 mod window;
 
 pub use addr::{DAX_RANGE, FileOffset, GuestAddress, Span, WindowOffset};

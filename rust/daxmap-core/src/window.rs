@@ -112,6 +112,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::check;
 
     fn window() -> Window {
         Window::new(GuestAddress(0x1000_0000), 0x10_0000).unwrap()
@@ -141,5 +142,23 @@ mod tests {
         assert_eq!(window().span_at(GuestAddress(0x1010_0000), 1), None);
         assert_eq!(window().span_at(GuestAddress(0x100f_ffff), 2), None);
         assert_eq!(window().span_at(GuestAddress(0x100f_ffff), 1), Span::new(WindowOffset(0xf_ffff), 1));
+    }
+
+    #[test]
+    fn windows_are_their_models() {
+        let span = |span: Option<Span>| span.into_iter().flat_map(|span| [span.start().0, span.end().0]);
+        check("window_new", |[base, size, page_size]| {
+            let window = Window::of_pages(GuestAddress(base), size, page_size).ok();
+            window.into_iter().flat_map(|window| [window.base, window.size, window.page_size])
+        });
+        check("window_request", |[base, size, page_size, offset, length]| {
+            span(Window { base, size, page_size }.request(WindowOffset(offset), length).ok())
+        });
+        check("window_span_at", |[base, size, page_size, address, length]| {
+            span(Window { base, size, page_size }.span_at(GuestAddress(address), length))
+        });
+        check("window_address_of", |[base, size, page_size, offset]| {
+            [Window { base, size, page_size }.address_of(WindowOffset(offset)).0]
+        });
     }
 }

@@ -70,6 +70,7 @@ impl Buffers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::check;
 
     #[test]
     fn ram_is_told_from_the_window() {
@@ -94,5 +95,13 @@ mod tests {
         }
         let outside = Buffers(vec![(GuestAddress(0x1fff), 2)]);
         assert_eq!(outside.read(&memory, 2).unwrap_err().raw_os_error(), Some(libc::EFAULT));
+    }
+
+    #[test]
+    fn buffers_in_ram_are_their_model() {
+        check("buffer_in_ram", |[first, size, start, length]| {
+            let buffer = (GuestAddress(start), usize::try_from(length).unwrap());
+            [u64::from(Buffers(vec![buffer]).in_ram(&[(first, size)]))]
+        });
     }
 }

@@ -19,6 +19,9 @@ mod service;
 mod settings;
 mod socket;
 mod sys;
+#[cfg(test)]
+#[path = "../../daxmap-core/tests/vectors/mod.rs"]
+mod vectors;
 mod vhost_user;
 mod window;
 

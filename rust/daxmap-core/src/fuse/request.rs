@@ -228,3 +228,18 @@ impl fmt::Display for Malformed {
 }
 
 impl std::error::Error for Malformed {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::check;
+
+    #[test]
+    fn a_removal_is_its_model() {
+        check("removal_has_its_entries", |[count, length]| {
+            let mut body = u32::try_from(count).unwrap().to_le_bytes().to_vec();
+            body.resize(usize::try_from(length).unwrap(), 0);
+            [u64::from(removal(&body).is_ok())]
+        });
+    }
+}

@@ -103,3 +103,23 @@ fn pieces_left(old: &[Mapping], span: Span) -> usize {
     let after = old.last().is_some_and(|last| last.span.end() > span.end());
     usize::from(before).saturating_add(usize::from(after))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::{FileOffset, WindowOffset};
+    use crate::sys::FileId;
+    use crate::vectors::check;
+
+    #[test]
+    fn pieces_that_are_left_are_their_model() {
+        let span = |start, end| Span::new(WindowOffset(start), end - start).unwrap();
+        let live = |start, end| {
+            let (file, file_offset) = (FileId { dev: 1, ino: 2 }, FileOffset(0));
+            Mapping { span: span(start, end), file_offset, file, writable: false }
+        };
+        check("pieces_left", |[a, b, c, d, e, f, start, end]| {
+            [pieces_left(&[live(a, b), live(c, d), live(e, f)], span(start, end)) as u64]
+        });
+    }
+}

@@ -301,3 +301,17 @@ impl Run {
         self.entries.push((index, span));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::check;
+
+    #[test]
+    fn a_gap_is_its_model() {
+        let span = |start, end| Span::new(WindowOffset(start), end - start).unwrap();
+        check("removal_gap", |[a, b, c, d]| {
+            gap(span(a, b), span(c, d)).into_iter().flat_map(|gap| [gap.start().0, gap.end().0])
+        });
+    }
+}

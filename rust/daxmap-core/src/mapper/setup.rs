@@ -170,3 +170,15 @@ pub(super) fn regular_file(fd: RawFd) -> Result<FileId> {
         Err(errno) => Err(Error::BadDescriptor { fd, errno }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::check;
+
+    #[test]
+    fn lengths_are_their_models() {
+        check("whole_pages", |[length, page_size]| [whole_pages(length, page_size)]);
+        check("fits_in_file", |[offset, length]| [u64::from(fits_in_file(FileOffset(offset), length))]);
+    }
+}

@@ -126,3 +126,23 @@ impl HostRange {
         if answer == 0 { Ok(()) } else { Err((self, Errno::last())) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::check;
+
+    #[test]
+    fn parts_are_their_models() {
+        let size = |number: u64| usize::try_from(number).unwrap();
+        let range = |start, length| HostRange { start: size(start), length: size(length) };
+        check("host_range_part", |[start, length, offset, part]| {
+            let part = range(start, length).part(offset, size(part)).ok();
+            part.into_iter().flat_map(|part| [part.start as u64, part.end as u64])
+        });
+        check("host_range_split", |[start, length, offset]| {
+            let (before, after) = range(start, length).split(size(offset));
+            [before.start, before.length, after.start, after.length].map(|number| number as u64)
+        });
+    }
+}

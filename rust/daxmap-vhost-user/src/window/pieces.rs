@@ -67,3 +67,32 @@ impl Shown {
         [of_file, of_copy].into_iter().filter(|piece| piece.length > 0).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::check;
+    use daxmap_core::{FileId, Pins, WindowOffset};
+    use std::fs::File;
+
+    /// A range of a file that no test reads.
+    fn shown(start: u64, end: u64, file_offset: u64) -> Shown {
+        let file = FileId { dev: 1, ino: 2 };
+        let open = || Ok(File::open("/dev/null").unwrap().into());
+        let source = Pins::default().pin_with(file, true, open).unwrap();
+        let span = Span::new(WindowOffset(start), end - start).unwrap();
+        Shown { span, source, file_offset, writable: true, pieces: Vec::new() }
+    }
+
+    #[test]
+    fn pieces_are_their_models() {
+        let abilities = Abilities { past_end: false, replaces: true, read_only: true, slots: None };
+        check("shown_plan", |[start, end, file_offset, size, page]| {
+            let pieces = shown(start, end, file_offset).plan(size, page, &abilities).into_iter();
+            pieces.flat_map(|piece| [piece.start, piece.length, u64::from(matches!(piece.kind, Kind::Copy(_)))])
+        });
+        check("file_offset_at", |[start, end, file_offset, offset]| {
+            [shown(start, end, file_offset).file_offset_at(offset)]
+        });
+    }
+}

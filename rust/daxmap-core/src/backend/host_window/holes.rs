@@ -141,6 +141,7 @@ fn range_span(range: u64, size: u64) -> Option<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::check;
 
     const WINDOW: u64 = 1 << 36;
 
@@ -219,5 +220,13 @@ mod tests {
         let most = Budget::of_process().left() / 4;
         assert!(holes.vmas() <= most && holes.vmas() > most - 4, "{} of {most}", holes.vmas());
         assert_eq!(cycle(&mut holes, range(9)).0, HoleKind::Distinct, "what is distinct stays so");
+    }
+
+    #[test]
+    fn ranges_are_their_models() {
+        check("holes_ranges_of", |[start, end]| <[u64; 2]>::from(ranges_of(span(start, end - start))));
+        check("holes_range_span", |[range, size]| {
+            range_span(range, size).into_iter().flat_map(|span| [span.start().0, span.end().0])
+        });
     }
 }
