@@ -1,7 +1,7 @@
 """Says of each lemma whether it is proven, and what is wrong with arithmetic that is not daxmap's.
 
 PYTHONPATH=tests python -m proof            prints that
-PYTHONPATH=tests python -m proof --write    writes the vectors with which the Rust functions are compared
+PYTHONPATH=tests python -m proof --write    writes the vectors with which functions are compared
 """
 
 import sys
@@ -25,7 +25,7 @@ def tell(lemma: Lemma) -> bool:
 
 def main() -> int:
     if sys.argv[1:] == ["--write"]:
-        vectors.FILE.write_text(vectors.text())
+        vectors.write()
         return 0
     proven = [tell(lemma) for lemma in LEMMAS]
     print("\nWhat looks right, but is not:\n")

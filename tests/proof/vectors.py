@@ -1,15 +1,17 @@
 """Arguments near the edges, and what the models say of them: for the functions that the models are of."""
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
+from typing import NamedTuple
 
 from z3 import BitVecRef
 
 from proof.books import Book, Mapping, Overlapped
 from proof.host import HostRange
 from proof.layouts import Wanted
-from proof.models import Model, places
-from proof.requests import LONGEST_BODY, MOST_REMOVALS, Removal
+from proof.models import Model
+from proof.requests import MOST_REMOVALS, Removal
 from proof.spans import DAX_RANGE, PAGES, Page, Span
 from proof.subjects import MODELS
 from proof.windows import Window
@@ -17,9 +19,9 @@ from proof.words import FILE_END
 from support.paths import PROJECT
 
 FILE = PROJECT / "rust/daxmap-core/tests/vectors/vectors.txt"
-TRIES = 60
+TRIES = 200
 MOST = 12
-"""Vectors of a model that grant something, and so many that do not."""
+"""So many vectors of a model grant something, and so many do not, if there are."""
 HEAD = """\
 # What the models of tests/proof say: a model, its arguments, and what they give, which is nothing for a refusal.
 # Made by PYTHONPATH=tests python -m proof --write
@@ -29,8 +31,19 @@ WORDS = 2**64
 EDGES = (0, 1, PAGES[0], PAGES[2], DAX_RANGE, 1 << 32, FILE_END, WORDS - DAX_RANGE, WORDS - PAGES[2], WORDS - 1)
 
 
+class Case(NamedTuple):
+    """Arguments of a function, and what its model says of them."""
+
+    arguments: list[int]
+    said: list[int]
+
+    @property
+    def is_granted(self) -> bool:
+        return self.said not in ([], [0])
+
+
 class Draw:
-    """Arguments of one call, drawn one by one: each near an edge, or near one that was drawn before."""
+    """Arguments of one call, drawn one by one: each near an edge, or near a sum or a difference of some before it."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
@@ -38,12 +51,11 @@ class Draw:
 
     def word(self) -> int:
         """Half of them are multiples of all pages, as most arguments have to be."""
-        before = self.drawn
-        differences = [high - low for high in before for low in before if high > low]
-        to_the_top = [top - number for number in before for top in (FILE_END, WORDS)]
-        near = self.random.choice([*EDGES, *before, *to_the_top, *differences])
-        below = self.random.randrange(max(1, min(before, default=1)))
-        beside = self.random.choice((near, near, near + 1, near - 1, near + PAGES[0], below))
+        near = self.random.choice(EDGES)
+        if self.drawn and self.random.random() < 0.7:
+            one, other = (self.random.choice([0, *self.drawn]) for _ in range(2))
+            near = self.random.choice((one, one, one + other, one - other, WORDS - one, FILE_END - one))
+        beside = near + self.random.choice((0, 0, 0, 1, -1, PAGES[0], -PAGES[2]))
         unit = self.random.choice((1, PAGES[2]))
         return self.take(beside % WORDS // unit * unit)
 
@@ -64,7 +76,8 @@ class Draw:
 
 
 def span(draw: Draw) -> None:
-    start, end = draw.word(), draw.word()
+    start = draw.word()
+    end = draw.random.choice((draw.word(), start + 1, start + PAGES[0])) % WORDS
     draw.drawn[-2:] = sorted((start, end)) if start != end else (start & -2, start | 1)
 
 
@@ -90,9 +103,9 @@ def overlapped(draw: Draw) -> None:
 
 
 def removal(draw: Draw) -> None:
-    count = draw.choice(0, 1, 2, MOST_REMOVALS, MOST_REMOVALS + 1, 1 << 28, (1 << 32) - 1)
-    length = (4 + 16 * count) % (1 << 32) + draw.random.choice((0, 0, 0, -1, 1, -4, 8, 16, -16))
-    draw.take(max(0, min(length, LONGEST_BODY + 32)))
+    count = draw.choice(0, 1, 2, MOST_REMOVALS, MOST_REMOVALS, MOST_REMOVALS + 1, MOST_REMOVALS + 1, 1 << 28)
+    length = (4 + 16 * count) % (1 << 32) + draw.random.choice((0, 0, 0, 0, -1, 1, 8, -16))
+    draw.take(max(0, length))
 
 
 def host_range(draw: Draw) -> None:
@@ -122,33 +135,54 @@ KINDS: dict[type, Callable[[Draw], object]] = {
 }
 
 
-def cases(model: Model) -> list[tuple[list[int], list[int]]]:
-    """Arguments of a call, and what the model says of it: the same ones each time, grants and refusals."""
+def draw_cases(model: Model) -> list[Case]:
+    """The same ones each time; those at edges of their own before others like them."""
     random = Random(model.name)  # noqa: S311
-    granted: dict[tuple[int, ...], list[int]] = {}
-    refused: dict[tuple[int, ...], list[int]] = {}
+    drawn = {}
     for _ in range(TRIES):
         draw = Draw(random)
         for kind in model.kinds:
             KINDS[kind](draw)
-        said = model(draw.drawn)
-        found = refused if said in ([], [0]) else granted
-        if len(found) < MOST:
-            found[tuple(draw.drawn)] = said
-    return [(list(arguments), said) for arguments, said in (*granted.items(), *refused.items())]
+        drawn[tuple(draw.drawn)] = model(draw.drawn)
+    alike = Counter[frozenset[tuple[int, int]]]()
+    ranked = []
+    for case in (Case(list(arguments), said) for arguments, said in drawn.items()):
+        edges = _edges(model, case)
+        ranked.append((alike[edges], case))
+        alike[edges] += 1
+    ranked.sort(key=lambda item: item[0])
+    granted = [case for _, case in ranked if case.is_granted]
+    refused = [case for _, case in ranked if not case.is_granted]
+    return granted[:MOST] + refused[:MOST]
 
 
-def of_rust() -> list[Model]:
-    """The models of Rust functions, by name."""
-    models = (model for model in MODELS if all(file.endswith(".rs") for file, _ in places(model.function)))
-    return sorted(models, key=lambda model: model.name)
+def _edges(model: Model, case: Case) -> frozenset[tuple[int, int]]:
+    """The arguments, and the steps of each, that make a refusal of a grant, or a grant of a refusal."""
+    found = set()
+    for index, number in enumerate(case.arguments):
+        for step in (1, -1, PAGES[2], -PAGES[2]):
+            beside = [*case.arguments[:index], (number + step) % WORDS, *case.arguments[index + 1 :]]
+            if Case(beside, model(beside)).is_granted != case.is_granted:
+                found.add((index, step))
+    return frozenset(found)
 
 
-def text() -> str:
-    """The file of vectors."""
-    lines = (_line(model, *case) for model in of_rust() for case in cases(model))
-    return HEAD + "".join(f"{line}\n" for line in lines)
+def write() -> None:
+    """Writes the file of vectors."""
+    lines = (_line(model, case) for model in sorted(MODELS, key=lambda model: model.name) for case in draw_cases(model))
+    FILE.write_text(HEAD + "".join(f"{line}\n" for line in lines))
 
 
-def _line(model: Model, arguments: list[int], said: list[int]) -> str:
-    return " ".join([model.name, *map(hex, arguments), "=", *map(hex, said)])
+def _line(model: Model, case: Case) -> str:
+    return " ".join([model.name, *map(hex, case.arguments), "=", *map(hex, case.said)])
+
+
+def read() -> dict[str, list[Case]]:
+    """The vectors in the file, by model."""
+    found: dict[str, list[Case]] = {}
+    for line in FILE.read_text().removeprefix(HEAD).splitlines():
+        left, _, right = line.partition("=")
+        name, *arguments = left.split()
+        case = Case([int(number, 16) for number in arguments], [int(number, 16) for number in right.split()])
+        found.setdefault(name, []).append(case)
+    return found
