@@ -1,6 +1,6 @@
-# Coverage-guided fuzzing of the Rust core. Included by the Makefile.
+# The Rust core under a fuzzer, and under sanitizers. Included by the Makefile.
 
-.PHONY: fuzz
+.PHONY: fuzz sanitizers
 
 SECONDS ?= 60
 
@@ -9,3 +9,6 @@ FUZZ_CRATE := --manifest-path rust/fuzz/Cargo.toml
 
 fuzz: ## fuzz the Rust core, a minute a target; make fuzz SECONDS=1200 ARGS="decode server"
 	bash scripts/fuzz.sh $(SECONDS) $(ARGS)
+
+sanitizers: ## run the Rust tests under AddressSanitizer and ThreadSanitizer; make sanitizers ARGS=address
+	bash scripts/sanitizers.sh $(ARGS)
