@@ -1,6 +1,6 @@
-# The Rust core under a fuzzer, and under sanitizers. Included by the Makefile.
+# Long checks: a fuzzer, sanitizers, millions of operations. Included by the Makefile.
 
-.PHONY: fuzz sanitizers
+.PHONY: fuzz sanitizers soak
 
 SECONDS ?= 60
 
@@ -12,3 +12,6 @@ fuzz: ## fuzz the Rust core, a minute a target; make fuzz SECONDS=1200 ARGS="dec
 
 sanitizers: ## run the Rust tests under AddressSanitizer and ThreadSanitizer; make sanitizers ARGS=address
 	bash scripts/sanitizers.sh $(ARGS)
+
+soak: $(BUILT) ## ten million operations with failures: nothing may pile up, nor become slow; make soak ARGS=1000000
+	PYTHONPATH=tests $(BIN)/python -m soak $(ARGS)
