@@ -1,7 +1,7 @@
 //! The guest behind a hypervisor.
 
-use crate::guest::{Guest, Origin};
-use crate::requests::BASE;
+use super::guest::{Guest, Origin};
+use super::requests::BASE;
 use daxmap_core::{Access, GuestAddress, HostSlice, Hypervisor, Refusal};
 
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! What may come of a request while calls of the backend fail. The model does not replay the backend's calls: it says
 //! what is allowed, and goes on from what the mapper made of it.
 
-use crate::naive::{Naive, assert_balanced, overlap};
-use crate::requests::{Answer, Range, Request};
+use super::naive::{Naive, assert_balanced, overlap};
+use super::requests::{Answer, Range, Request};
 use daxmap_core::{FileId, Mapper, Mapping, Stats};
 use std::collections::BTreeMap;
 

@@ -1,7 +1,6 @@
 //! A guest whose memory changes range by range, and whose every call may fail, in doubt too.
 
 use daxmap_core::Refusal;
-use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,17 +17,6 @@ pub(crate) enum Fault {
 }
 
 pub(crate) const FAULTS: [Fault; 3] = [Fault::Refused, Fault::InDoubtUndone, Fault::InDoubtDone];
-
-/// What comes of the next calls; those after that succeed.
-pub(crate) fn plans() -> impl Strategy<Value = Vec<Fault>> + Clone {
-    let fault = prop_oneof![
-        4 => Just(Fault::None),
-        2 => Just(Fault::Refused),
-        1 => Just(Fault::InDoubtUndone),
-        1 => Just(Fault::InDoubtDone),
-    ];
-    prop_oneof![1 => Just(Vec::new()), 1 => prop::collection::vec(fault, 1..8)]
-}
 
 /// What a page of the guest is backed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod over_guests;
 mod over_host_window;
 mod over_recorder;
 mod own_steps;
+mod random_requests;
 mod recorder;
 mod requests;
 mod world;

@@ -1,8 +1,7 @@
 //! The model: a list of what should be live, and what each request should come to.
 
-use crate::requests::{Answer, Range, Request};
+use super::requests::{Answer, Range, Request};
 use daxmap_core::{FileId, FileOffset, Mapper, Mapping, Span, Stats, WindowOffset};
-use proptest::sample::Index;
 use std::collections::BTreeMap;
 
 /// What the mapper should know.
@@ -45,12 +44,6 @@ impl Naive {
 
     pub(crate) fn is_limited(&self) -> bool {
         self.limit.is_some()
-    }
-
-    /// One of the descriptors of a file.
-    pub(crate) fn descriptor_of(&self, file: FileId, which: Index) -> usize {
-        let of_file: Vec<_> = (0..self.files.len()).filter(|index| self.files[*index].0 == file).collect();
-        *which.get(&of_file)
     }
 
     /// What comes of a request while the backend does all that it is asked for.

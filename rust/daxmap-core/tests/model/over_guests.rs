@@ -1,13 +1,25 @@
 //! Over guests that take one range at a time, and may fail at every call: random requests, random faults.
 
-use crate::guest::{Fault, plans};
-use crate::requests::{Request, Step, steps};
+use crate::guest::Fault;
+use crate::random_requests::{Step, steps};
+use crate::requests::Request;
 use crate::world::{ENDS, End, Kind, PAGES, Through, World};
 use daxmap_core::page_size;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 type Steps = Vec<(Step, Vec<Fault>)>;
+
+/// What comes of the next calls; those after that succeed.
+fn plans() -> impl Strategy<Value = Vec<Fault>> {
+    let fault = prop_oneof![
+        4 => Just(Fault::None),
+        2 => Just(Fault::Refused),
+        1 => Just(Fault::InDoubtUndone),
+        1 => Just(Fault::InDoubtDone),
+    ];
+    prop_oneof![1 => Just(Vec::new()), 1 => prop::collection::vec(fault, 1..8)]
+}
 
 fn walk() -> impl Strategy<Value = Steps> {
     let page = page_size();

@@ -4,7 +4,8 @@ use crate::budget::Alone;
 use crate::files::File;
 use crate::maps::{Piece, joined, vmas, within};
 use crate::naive::Naive;
-use crate::requests::{BASE, Request, Step, steps};
+use crate::random_requests::{Step, steps};
+use crate::requests::{BASE, Request};
 use daxmap_core::{DAX_RANGE, GuestAddress, HostWindowBackend, Mapper, Options, page_size};
 use proptest::prelude::*;
 

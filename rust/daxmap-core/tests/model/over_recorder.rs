@@ -3,8 +3,9 @@
 use crate::budget::Alone;
 use crate::files::File;
 use crate::naive::Naive;
+use crate::random_requests::{Step, steps};
 use crate::recorder::{Book, Kind, MAPPING_VMAS, Recorder, Verdict, WINDOW_VMAS};
-use crate::requests::{BASE, Request, Step, pages, setup, steps};
+use crate::requests::{BASE, Request, pages, setup};
 use daxmap_core::{GuestAddress, Mapper, Options, page_size};
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,6 @@
 //! The guest of a VMM that maps files by itself, from descriptors.
 
-use crate::guest::{Guest, Origin};
+use super::guest::{Guest, Origin};
 use daxmap_core::{Errno, FileId, Pin, Pins, Placement, Refusal, Span, Steps, View, access_refusal};
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
