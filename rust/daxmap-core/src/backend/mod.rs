@@ -193,3 +193,24 @@ impl From<&Placement> for Mapping {
         Self { span, file_offset, file, writable }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_file_is_no_change_of_access() {
+        let span = Span::new(WindowOffset(0), 4096).unwrap();
+        let file = FileId { dev: 1, ino: 2 };
+        let of = |file, file_offset, writable| {
+            let (fd, file_offset, prefault) = (-1, FileOffset(file_offset), false);
+            let new = Placement { span, fd, file, file_offset, writable, prefault };
+            let old = [Mapping { span, file: FileId { dev: 1, ino: 2 }, file_offset: FileOffset(0), writable: false }];
+            Change { span, old: &old, new: Some(&new) }.alters_access_of().is_some()
+        };
+        assert!(of(file, 0, true));
+        assert!(!of(FileId { dev: 3, ..file }, 0, true), "the same number on another device");
+        assert!(!of(FileId { ino: 4, ..file }, 0, true));
+        assert!(!of(file, 4096, true));
+    }
+}
