@@ -34,7 +34,7 @@ help: ## list the targets
 demo: $(BUILT) ## build daxmap and show a guest that uses host files through its DAX window
 	$(BIN)/daxmap demo $(ARGS)
 
-include docs.mk fuzz.mk linux.mk machines.mk release.mk
+include docs.mk linux.mk machines.mk proof.mk release.mk
 
 test: lint check-macos rust-test pytest ## build daxmap, check the code and run all tests
 

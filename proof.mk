@@ -1,11 +1,18 @@
-# Long checks: a fuzzer, sanitizers, millions of operations. Included by the Makefile.
+# Long checks of the Rust core: each has a quick set in `make test`. Included by the Makefile.
 
-.PHONY: fuzz sanitizers soak
+.PHONY: proof simulate fuzz sanitizers soak
 
-SECONDS ?= 60
+proof: simulate fuzz sanitizers soak ## all of the long checks, one after the other: an hour and more
+
+FIRST_SEED ?= 0
+SEEDS ?= 100000
+
+simulate: ## play guests, hosts and failures from many seeds; make simulate SEEDS=1000000 takes half an hour
+	cargo run --release --locked --quiet -p daxmap-sim -- --seeds $(FIRST_SEED)..$$(($(FIRST_SEED) + $(SEEDS)))
 
 # The crate is in no workspace with the others.
 FUZZ_CRATE := --manifest-path rust/fuzz/Cargo.toml
+SECONDS ?= 60
 
 fuzz: ## fuzz the Rust core, a minute a target; make fuzz SECONDS=1200 ARGS="decode server"
 	bash scripts/fuzz.sh $(SECONDS) $(ARGS)
