@@ -33,7 +33,8 @@ for sanitizer in "$@"; do
   thread)
     # The standard library has to be compiled for it, too: its locks and atomics are seen only so.
     if source=$(bash scripts/std-source.sh 2>&1); then
-      TSAN_OPTIONS=allocator_may_return_null=1 __CARGO_TESTS_ONLY_SRC_ROOT=$source \
+      # Random walks have one thread: a few are enough here.
+      TSAN_OPTIONS=allocator_may_return_null=1 PROPTEST_CASES=4 __CARGO_TESTS_ONLY_SRC_ROOT=$source \
         run thread -Zbuild-std
     else
       skip thread "$source"
