@@ -24,7 +24,7 @@ def tries(call):
     return "done"
 
 os.chdir(sys.argv[1])
-device = _Device("share", "s", "tag", 2 << 20, 1, sys.argv[2] == "readonly", "always", "host", "auto", True)
+device = _Device("share", "s", "tag", 2 << 20, 1, sys.argv[2] == "readonly", "always", 0, "host", "auto", True)
 print(json.dumps({
     "lacks": device.confinement[1],
     "inside": tries(lambda: open("share/file").close()),
