@@ -278,7 +278,11 @@ MISTAKES: dict[str, tuple[Mistake, type[BaseException], str]] = {
         "path_fd: .* open the file first",
     ),
     "reopen of nothing": (lambda _: UNTYPED.reopen(None, writable=False), TypeError, "path_fd: .*NoneType"),
-    "reopen with a mode": (lambda d: UNTYPED.reopen(d.opened("rb"), "r"), TypeError, "writable: <class 'str'> is not a bool"),
+    "reopen with a mode": (
+        lambda d: UNTYPED.reopen(d.opened("rb"), "r"),
+        TypeError,
+        "writable: <class 'str'> is not a bool",
+    ),
     "reopen of what is closed": (lambda _: reopen(1 << 20, writable=False), OSError, "fd 1048576: Bad file descriptor"),
     "a share that only its mapper knows as writable": (
         lambda d: FileServer(d.path.parent, mapper=d.mapper, readonly=True),
