@@ -1,4 +1,4 @@
-# Long checks of the Rust core: each has a quick set in `make test`. Included by the Makefile.
+# Long checks; simulation and fuzzer have a quick set in `make test`. Included by the Makefile.
 
 .PHONY: proof simulate fuzz sanitizers soak
 

@@ -14,14 +14,15 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 /// file's meanwhile), EINTR (a signal came while the file system worked: try again), and what `open(2)` says: of the file,
 /// or of `/proc/self/fd`, which the text then names.
 pub fn reopen(path_fd: RawFd, writable: bool) -> Result<OwnedFd, OpenError> {
-    let refused = |errno, remedy: &str| OpenError::Refused {
+    let refused = |errno| OpenError::refused(format!("fd {path_fd}"), errno);
+    let because = |errno, why: &str| OpenError::Refused {
         what: format!("fd {path_fd}"),
-        errno,
-        remedy: (!remedy.is_empty()).then(|| remedy.to_owned()),
+        errno: Errno(errno),
+        remedy: Some(why.to_owned()),
     };
-    let wanted = regular_file(path_fd).map_err(|errno| refused(errno, ""))?;
+    let wanted = regular_file(path_fd).map_err(refused)?;
     if wanted.is_none() {
-        return Err(refused(Errno(libc::ENODEV), "not a regular file"));
+        return Err(because(libc::ENODEV, "not a regular file"));
     }
     keep_proc_self().map_err(|errno| OpenError::Refused {
         what: "/proc/self/fd".to_owned(),
@@ -30,11 +31,7 @@ pub fn reopen(path_fd: RawFd, writable: bool) -> Result<OwnedFd, OpenError> {
     })?;
     let access = if writable { libc::O_RDWR } else { libc::O_RDONLY };
     // Not blocked by what may have become a FIFO or a terminal since it was looked at.
-    let file = open_descriptor(path_fd, access | libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = file.map_err(|errno| refused(errno, ""))?;
-    match regular_file(file.as_raw_fd()) {
-        Ok(found) if found == wanted => Ok(file),
-        Ok(_) => Err(refused(Errno(libc::ESTALE), "it became another file's")),
-        Err(errno) => Err(refused(errno, "")),
-    }
+    let file = open_descriptor(path_fd, access | libc::O_NONBLOCK | libc::O_NOCTTY).map_err(refused)?;
+    let found = regular_file(file.as_raw_fd()).map_err(refused)?;
+    if found == wanted { Ok(file) } else { Err(because(libc::ESTALE, "it became another file's")) }
 }

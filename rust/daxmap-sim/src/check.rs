@@ -2,7 +2,7 @@
 
 use crate::machine::{Machine, Window};
 use crate::model::guest::Origin;
-use crate::model::maps::{Piece, joined, within};
+use crate::model::maps::{window_of, within};
 use crate::rng::Rng;
 use crate::stage::Stage;
 use crate::sys::memory::Fault;
@@ -81,7 +81,12 @@ impl Machine {
             Window::Host(_) => {
                 let start = self.mapper.host_address().unwrap() as u64;
                 let end = start + self.mapper.window().size();
-                assert_eq!(within(start, end), self.expected(start, end), "machine {}: /proc/self/maps", self.number);
+                assert_eq!(
+                    within(start, end),
+                    window_of(&self.naive.live, start, end),
+                    "machine {}: /proc/self/maps",
+                    self.number
+                );
             }
             Window::Pages(memory) => {
                 let memory = memory.memory();
@@ -102,21 +107,6 @@ impl Machine {
                 assert!(seen == pages || seen > pages && self.unknown() > 0, "{seen} pages seen, {pages} in the book");
             }
         }
-    }
-
-    fn expected(&self, start: u64, end: u64) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        let mut reached = start;
-        for mapping in &self.naive.live {
-            let (from, to) = (start + mapping.span.start().0, start + mapping.span.end().0);
-            pieces.push(Piece::hole(reached, from));
-            let access = if mapping.writable { "rw-s" } else { "r--s" };
-            let (inode, file_offset) = (mapping.file.ino, mapping.file_offset.0);
-            pieces.push(Piece { start: from, end: to, access, inode, file_offset });
-            reached = to;
-        }
-        pieces.push(Piece::hole(reached, end));
-        joined(pieces)
     }
 }
 

@@ -70,7 +70,7 @@ def _large_file(machine: Machine, mount: Mount, seconds: Seconds) -> None:
 
 def _window(machine: Machine, mount: Mount, seconds: Seconds) -> None:
     """The same file again and again, which a small window can't hold."""
-    for order, (stride, count) in {"random": (RANDOM, FEW_VISITS), "sequential": (1, PAGES)}.items():
+    for order, (stride, count) in (ORDERS | {"random": (RANDOM, FEW_VISITS)}).items():
         with machine.mounted(mount), machine.guest.mapped(f"{mount.path}/large", SIZE) as address:
             machine.guest.touch(address, PAGES, stride, count)
             seconds[f"{order}, again"][mount].append(machine.guest.touch(address, PAGES, stride, count))
@@ -90,7 +90,5 @@ def _sizes(machine: Machine, mount: Mount, seconds: Seconds) -> None:
     for size in SIZES:
         folder = f"{mount.path}/of-{size}"
         with machine.mounted(mount):
-            for state, count in (("first", FITTING), ("second", FITTING), ("", TOO_MANY), ("crowded", TOO_MANY)):
-                time = machine.guest.read_files(folder, 0, count)
-                if state:
-                    seconds[f"{size}, {state}"][mount].append(time)
+            for state, count in (("first", FITTING), ("second", FITTING), ("all", TOO_MANY), ("crowded", TOO_MANY)):
+                seconds[f"{size}, {state}"][mount].append(machine.guest.read_files(folder, 0, count))

@@ -1,5 +1,7 @@
 //! What the kernel says of this process's memory: `proc_pid_maps(5)`.
 
+use daxmap_core::Mapping;
+
 /// A range of addresses that shows one thing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Piece {
@@ -25,7 +27,7 @@ impl Piece {
 }
 
 /// The same by address, with neighbours made one that show the same thing, as the kernel may do or not.
-pub(crate) fn joined(mut pieces: Vec<Piece>) -> Vec<Piece> {
+fn joined(mut pieces: Vec<Piece>) -> Vec<Piece> {
     pieces.retain(|piece| piece.start < piece.end);
     pieces.sort();
     let mut joined: Vec<Piece> = Vec::new();
@@ -36,6 +38,22 @@ pub(crate) fn joined(mut pieces: Vec<Piece>) -> Vec<Piece> {
         }
     }
     joined
+}
+
+/// What a host window at `[start, end)` has to show where these mappings are live, by rising offset.
+pub(crate) fn window_of(live: &[Mapping], start: u64, end: u64) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut reached = start;
+    for mapping in live {
+        let (from, to) = (start + mapping.span.start().0, start + mapping.span.end().0);
+        pieces.push(Piece::hole(reached, from));
+        let access = if mapping.writable { "rw-s" } else { "r--s" };
+        let (inode, file_offset) = (mapping.file.ino, mapping.file_offset.0);
+        pieces.push(Piece { start: from, end: to, access, inode, file_offset });
+        reached = to;
+    }
+    pieces.push(Piece::hole(reached, end));
+    joined(pieces)
 }
 
 /// Every mapping of this process.

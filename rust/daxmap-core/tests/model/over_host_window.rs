@@ -2,7 +2,7 @@
 
 use crate::budget::Alone;
 use crate::files::File;
-use crate::maps::{Piece, joined, vmas, within};
+use crate::maps::{Piece, vmas, window_of, within};
 use crate::naive::Naive;
 use crate::random_requests::{Step, steps};
 use crate::requests::{BASE, Request};
@@ -24,21 +24,6 @@ fn walk() -> impl Strategy<Value = Vec<Step>> {
     let offsets = (0..RANGES).flat_map(near_an_end).chain([RANGES * DAX_RANGE]).collect();
     let lengths = vec![page, page, 2 * page, DAX_RANGE, DAX_RANGE, DAX_RANGE + page, 2 * DAX_RANGE, 3 * DAX_RANGE];
     prop::collection::vec(steps(offsets, lengths, 4), 1..30)
-}
-
-fn expected(naive: &Naive, start: u64) -> Vec<Piece> {
-    let mut pieces = Vec::new();
-    let mut reached = start;
-    for mapping in &naive.live {
-        let (from, to) = (start + mapping.span.start().0, start + mapping.span.end().0);
-        pieces.push(Piece::hole(reached, from));
-        let access = if mapping.writable { "rw-s" } else { "r--s" };
-        let (inode, file_offset) = (mapping.file.ino, mapping.file_offset.0);
-        pieces.push(Piece { start: from, end: to, access, inode, file_offset });
-        reached = to;
-    }
-    pieces.push(Piece::hole(reached, start + size()));
-    joined(pieces)
 }
 
 fn check_bytes(mapper: &Mapper, naive: &Naive, files: &[File]) {
@@ -74,7 +59,7 @@ proptest! {
             }
             let answer = request.make(&mapper, &files);
             naive.check(&request, &answer, &mapper, false);
-            prop_assert_eq!(within(start, start + size()), expected(&naive, start));
+            prop_assert_eq!(within(start, start + size()), window_of(&naive.live, start, start + size()));
             check_bytes(&mapper, &naive, &files);
             let (charged, mapped) = (budget.charged(), 2 * naive.live.len() as u64);
             let holes = if naive.closed { 0..=0 } else { 1..=RANGES + 1 };

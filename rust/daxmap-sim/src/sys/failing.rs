@@ -101,7 +101,7 @@ extern "C" fn mmap(
     };
     if concerns_a_window && let Some(failure) = next(take, count) {
         if failure.leaves_gap {
-            // SAFETY: whoever calls mmap with MAP_FIXED gives up what is there.
+            // SAFETY: MAP_FIXED is given, so the caller wants what is there replaced.
             unsafe { libc::syscall(libc::SYS_munmap, address, length) };
         }
         fail(failure.errno);
