@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 TOOLS := $(VENV)/.tools
 BUILT := $(VENV)/.built
 
-RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -not -path 'rust/fuzz/*' '(' -name '*.rs' -o -name Cargo.toml ')')
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -not -path 'rust/fuzz/*' -not -path 'rust/schedules/*' '(' -name '*.rs' -o -name Cargo.toml ')')
 RUST_VERSION := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 # cargo and maturin use the interpreter of .venv, whatever environment is active in the caller's shell.
@@ -41,8 +41,10 @@ test: lint check-macos rust-test pytest ## build daxmap, check the code and run 
 lint: $(BUILT) ## check format, lints, types, the stubs against the binary, and the licence texts
 	cargo fmt --all --check
 	cargo fmt $(FUZZ_CRATE) --check
+	cargo fmt $(SCHEDULES_CRATE) --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy $(FUZZ_CRATE) --target-dir target --all-targets --locked -- -D warnings
+	cargo clippy $(SCHEDULES_CRATE) --target-dir target --tests --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -52,9 +54,10 @@ lint: $(BUILT) ## check format, lints, types, the stubs against the binary, and 
 	$(BIN)/python scripts/licences.py --check
 	$(BIN)/python scripts/pictures --check
 
-rust-test: ## run the tests of the Rust core, and the fuzzer's seeds
+rust-test: ## run the tests of the Rust core, the fuzzer's seeds, and some schedules
 	cargo test --workspace --locked
 	cargo test $(FUZZ_CRATE) --target-dir target --locked
+	cargo test $(SCHEDULES_CRATE) --target-dir target --locked
 
 # All of them on every CPU, a file at a time; a few as they are.
 pytest: $(BUILT) ## run the Python tests; make pytest ARGS="tests/test_layout.py -k base" runs a few
@@ -69,6 +72,7 @@ bench: $(BUILT) ## measure daxmap against its floors, in two minutes; make bench
 fmt: $(TOOLS) ## format the code
 	cargo fmt --all
 	cargo fmt $(FUZZ_CRATE)
+	cargo fmt $(SCHEDULES_CRATE)
 	$(BIN)/ruff format
 
 clean: ## remove all that the other targets made

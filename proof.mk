@@ -1,8 +1,8 @@
-# Long checks; simulation and fuzzer have a quick set in `make test`. Included by the Makefile.
+# Long checks; simulation, schedules and fuzzer have a quick set in `make test`. Included by the Makefile.
 
-.PHONY: proof simulate fuzz sanitizers soak
+.PHONY: proof simulate schedules fuzz sanitizers soak
 
-proof: simulate fuzz sanitizers soak ## all of the long checks, one after the other: an hour and more
+proof: simulate schedules fuzz sanitizers soak ## all of the long checks, one after the other: an hour and more
 
 FIRST_SEED ?= 0
 SEEDS ?= 100000
@@ -10,7 +10,13 @@ SEEDS ?= 100000
 simulate: ## play guests, hosts and failures from many seeds; make simulate SEEDS=1000000 takes half an hour
 	cargo run --release --locked --quiet -p daxmap-sim -- --seeds $(FIRST_SEED)..$$(($(FIRST_SEED) + $(SEEDS)))
 
-# The crate is in no workspace with the others.
+# These crates are in no workspace with the others.
+SCHEDULES_CRATE := --manifest-path rust/schedules/Cargo.toml
+SCHEDULES ?= 100000
+
+schedules: ## have shuttle choose which thread runs next; make schedules SEED=2 SCHEDULES=1000000 ARGS=loans
+	SCHEDULES=$(SCHEDULES) cargo test $(SCHEDULES_CRATE) --target-dir target --locked -- $(ARGS)
+
 FUZZ_CRATE := --manifest-path rust/fuzz/Cargo.toml
 SECONDS ?= 60
 

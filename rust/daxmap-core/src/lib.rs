@@ -40,6 +40,7 @@ mod refusal;
 #[cfg(target_os = "linux")]
 mod reopen;
 mod stats;
+mod sync;
 mod sys;
 #[cfg(test)]
 #[path = "../tests/vectors/mod.rs"]

@@ -1,8 +1,8 @@
 //! Counters that anyone may read at any time, without a lock.
 
 use crate::book::Cut;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sys::Errno;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A mapper's counters, as they were when they were read.
 ///

@@ -1,7 +1,7 @@
 //! One backend serves one mapper.
 
 use crate::open_error::OpenError;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Whether a backend has its mapper.
 #[derive(Debug, Default)]

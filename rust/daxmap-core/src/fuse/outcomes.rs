@@ -2,7 +2,7 @@
 
 use super::errno::GuestErrno;
 use crate::stats::ErrnoCounts;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How a share's SETUPMAPPING requests ended since the last INIT. From any thread, without a lock.
 #[derive(Debug, Default)]

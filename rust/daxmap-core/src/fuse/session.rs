@@ -7,8 +7,8 @@ use super::policy::Policy;
 use super::reply::{Reply, reply};
 use super::request::{Header, Malformed};
 use crate::records::Warnings;
+use crate::sync::{Mutex, PoisonError};
 use crate::sys::{Errno, page_size};
-use std::sync::{Mutex, PoisonError};
 
 /// What a share has with its guest. From any thread.
 ///

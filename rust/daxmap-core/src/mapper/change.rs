@@ -16,8 +16,10 @@ impl Mapper {
     /// the book by `departure`; where that is `None`, the new one is the old one still, in another form.
     ///
     /// # Errors
-    /// ENOSPC (budget; nothing has changed), what the backend said (nothing has changed), EIO (mappings were lost).
+    /// EPERM (forked child), ENOSPC (budget; nothing has changed), what the backend said (nothing has changed), EIO (mappings
+    /// were lost).
     pub(super) fn change(&self, open: &mut Open, change: &Change<'_>, departure: Option<Departure>) -> Result<()> {
+        self.not_in_child()?;
         self.reserve(open, change)?;
         if let Err(failure) = open.backend.change(change, &mut open.notes) {
             return Err(self.failed(open, change, failure));

@@ -7,10 +7,11 @@ use crate::addr::{GuestAddress, Span};
 use crate::backend::Hold;
 use crate::budget::Charge;
 use crate::error::{Error, Result};
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::sys::ForkGuard;
 use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// A part of what is lent, in one piece of host memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,9 +157,10 @@ impl Mapper {
         self.lent.overlapping(span).is_some()
     }
 
-    /// EBUSY for a change of a range that is lent.
+    /// EBUSY for a change of a range that is lent; EPERM in a forked child.
     #[inline]
     pub(super) fn refuse_lent(&self, asked: Span) -> Result<()> {
+        self.not_in_child()?;
         self.lent.overlapping(asked).map_or(Ok(()), |lent| Err(Error::Lent { asked, lent }))
     }
 }

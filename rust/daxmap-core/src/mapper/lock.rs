@@ -2,10 +2,10 @@
 //! can be waited for with a way out, since two mappers whose callbacks use each other wait for each other for ever.
 
 use crate::error::{Error, Result};
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError, thread_local};
 use std::ops::{Deref, DerefMut};
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// How long a thread waits before it looks for itself, and asks whether to stop.

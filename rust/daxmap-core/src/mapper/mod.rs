@@ -25,13 +25,13 @@ use crate::open_error::OpenError;
 use crate::records::{LOG_TARGET, Warnings, printable, report};
 use crate::refusal::Refusal;
 use crate::stats::{Counters, Stats};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sys::ForkGuard;
 use crate::window::Window;
 use loan::Lent;
 use lock::Lock;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a mapper may do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -218,13 +218,13 @@ impl Mapper {
 
     /// Whether calls may go on to the lock: not on a closed mapper, nor in a forked child.
     fn gate(&self) -> Result<()> {
-        if self.is_closed() {
-            Err(Error::Closed)
-        } else if self.guard.is_child() {
-            Err(Error::Forked)
-        } else {
-            Ok(())
-        }
+        if self.is_closed() { Err(Error::Closed) } else { self.not_in_child() }
+    }
+
+    /// EPERM in a forked child. Also of a call that is under way there, since a callback has forked: what is left of it is
+    /// the parent's to do, and who had another lock then is not here to let it go.
+    fn not_in_child(&self) -> Result<()> {
+        if self.guard.is_child() { Err(Error::Forked) } else { Ok(()) }
     }
 
     /// Makes `call` if the gate is open, and counts and logs why it failed.

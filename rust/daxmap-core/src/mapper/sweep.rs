@@ -6,7 +6,7 @@ use crate::book::Mapping;
 use crate::error::{Error, Result};
 use crate::records::{LOG_TARGET, report};
 use crate::stats::Departure;
-use std::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 impl Mapper {
     /// Removes every mapping; the mapper stays usable. For `FUSE_DESTROY`, a device's reset, a guest's reboot. What the

@@ -1,8 +1,8 @@
 //! Keeps a guest from filling the VMM's disk with log records.
 
 use super::{BURST, LOG_TARGET, printable};
+use crate::sync::{Mutex, PoisonError};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often one record more is let through after the first [`BURST`].

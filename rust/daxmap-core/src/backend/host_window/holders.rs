@@ -1,7 +1,8 @@
 //! What is to be freed, and waits until nobody holds a part of it any more.
 
 use crate::backend::Hold;
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Shared by an owner and by all that hold a part of what it owns.
 #[derive(Debug, Default)]

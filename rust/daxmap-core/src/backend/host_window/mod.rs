@@ -14,10 +14,11 @@ use crate::budget::Charge;
 use crate::error::{Error, Result as MapperResult};
 use crate::open_error::OpenError;
 use crate::records::LOG_TARGET;
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::sys::{Errno, ForkGuard};
 use crate::window::Window;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// Where a host window is in its life.
 #[derive(Debug)]
