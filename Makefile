@@ -36,7 +36,7 @@ demo: $(BUILT) ## build daxmap and show a guest that uses host files through its
 
 include docs.mk linux.mk machines.mk proof.mk release.mk
 
-test: lint check-macos rust-test pytest ## build daxmap, check the code and run all tests
+test: lint check-macos rust-test fuzz pytest ## build daxmap, check the code and run all tests
 
 lint: $(BUILT) ## check format, lints, types, the stubs against the binary, and the licence texts
 	cargo fmt --all --check

@@ -20,7 +20,7 @@ schedules: ## have shuttle choose which thread runs next; make schedules SEED=2 
 FUZZ_CRATE := --manifest-path rust/fuzz/Cargo.toml
 SECONDS ?= 60
 
-fuzz: ## fuzz the Rust core, a minute a target; make fuzz SECONDS=1200 ARGS="decode server"
+fuzz: ## fuzz the Rust core, a minute a target, as `make test` does; make fuzz SECONDS=1200 ARGS="decode server"
 	bash scripts/fuzz.sh $(SECONDS) $(ARGS)
 
 sanitizers: ## run the Rust tests under AddressSanitizer and ThreadSanitizer; make sanitizers ARGS=address

