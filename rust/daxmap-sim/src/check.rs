@@ -113,7 +113,7 @@ impl Machine {
 /// The inode and the offset of what backs a page.
 fn file_behind(origin: Origin) -> (u64, u64) {
     match origin {
-        Origin::File(inode, file_offset) => (inode, file_offset),
+        Origin::File(id, file_offset) => (id.ino, file_offset),
         Origin::Memory(address) => match within(address, address + page_size()).as_slice() {
             [piece] => (piece.inode, piece.file_offset),
             pieces => panic!("a page of the guest is backed by {pieces:x?}"),

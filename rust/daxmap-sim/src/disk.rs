@@ -1,7 +1,8 @@
 //! The shared directory as it should be, beside the real one: names, and what is in the files.
 
+use crate::layers::{Layers, MEMORY};
 use daxmap_core::{FileId, page_size};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -50,29 +51,35 @@ pub(crate) struct Stored {
 #[derive(Debug)]
 pub(crate) struct Disk {
     base: PathBuf,
+    root: PathBuf,
+    /// Where files of two devices lie in it.
+    layers: Option<Layers>,
     pub(crate) files: Vec<Stored>,
     pub(crate) names: BTreeMap<Name, Key>,
     written: u64,
 }
 
 impl Disk {
-    /// In memory, where there is a file system for that.
-    pub(crate) fn new() -> Self {
+    /// In memory, where there is a file system for that; with files of two devices, if so wanted and if there can be a
+    /// second.
+    pub(crate) fn new(two_devices: bool) -> Self {
         static MADE: AtomicU64 = AtomicU64::new(0);
-        let parent = Path::new("/dev/shm");
+        let parent = Path::new(MEMORY);
         let parent = if parent.is_dir() { parent.to_owned() } else { std::env::temp_dir() };
         let number = MADE.fetch_add(1, Relaxed);
         let base = parent.join(format!("daxmap-sim-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(base.join(DIRECTORY)).unwrap();
-        Self { base, files: Vec::new(), names: BTreeMap::new(), written: 0 }
+        let layers = if two_devices { Layers::mount(&base) } else { None };
+        let root = layers.as_ref().map_or_else(|| base.clone(), Layers::share);
+        std::fs::create_dir_all(root.join(DIRECTORY)).unwrap();
+        Self { base, root, layers, files: Vec::new(), names: BTreeMap::new(), written: 0 }
     }
 
     pub(crate) fn root(&self) -> &Path {
-        &self.base
+        &self.root
     }
 
     pub(crate) fn path(&self, name: Name) -> PathBuf {
-        let directory = if name.directory == 0 { self.base.clone() } else { self.base.join(DIRECTORY) };
+        let directory = if name.directory == 0 { self.root.clone() } else { self.root.join(DIRECTORY) };
         directory.join(name.text())
     }
 
@@ -98,7 +105,25 @@ impl Disk {
     }
 
     pub(crate) fn key_of(&self, id: FileId) -> Option<Key> {
-        self.files.iter().position(|file| file.id == id)
+        // Not by FileId's own comparison, which is daxmap's.
+        self.files.iter().position(|file| (file.id.dev, file.id.ino) == (id.dev, id.ino))
+    }
+
+    /// An empty file that lies beside the share still, and has a twin: another one that differs by its device alone.
+    pub(crate) fn twin(&mut self) -> Option<PathBuf> {
+        self.layers.as_mut()?.twin()
+    }
+
+    /// Whether a new link to a file would have another device and number than the file: in a user namespace overlayfs does
+    /// not find out of which file of the lower layer it is one (`ovl_can_decode_fh` of fs/overlayfs/util.c).
+    pub(crate) fn links_are_others(&self, key: Key) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.is_lower(self.id(key).dev))
+    }
+
+    /// Whether two of its files differ by their devices alone.
+    pub(crate) fn has_twins(&self) -> bool {
+        let inodes: BTreeSet<_> = self.files.iter().map(|file| file.id.ino).collect();
+        inodes.len() < self.files.len()
     }
 
     /// What the word at `offset` is: none, past the page in which the file ends.
@@ -141,7 +166,7 @@ impl Disk {
         let all = std::fs::read_dir("/proc/self/fd")
             .unwrap()
             .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
-        let open = all.filter(|path| path.starts_with(&self.base)).count();
+        let open = all.filter(|path| path.starts_with(&self.root)).count();
         assert_eq!(open, self.files.len(), "descriptors of files of the share, when all machines are off");
     }
 
@@ -150,13 +175,9 @@ impl Disk {
         &self.files[key].open
     }
 
-    fn with_inode(&self, inode: u64) -> Option<&Stored> {
-        self.files.iter().find(|file| file.id.ino == inode)
-    }
-
     /// What a guest loads whose VMM has mapped the file: nothing, past its last page.
-    pub(crate) fn load(&self, inode: u64, offset: u64) -> Option<u64> {
-        let file = &self.with_inode(inode)?.open;
+    pub(crate) fn load(&self, id: FileId, offset: u64) -> Option<u64> {
+        let file = self.open(self.key_of(id)?);
         let mut word = [0; 8];
         let read = file.read_at(&mut word, offset).unwrap();
         let is_shown = offset < file.metadata().unwrap().len().next_multiple_of(page_size());
@@ -164,8 +185,8 @@ impl Disk {
     }
 
     /// What comes of such a guest's store.
-    pub(crate) fn store(&self, inode: u64, offset: u64, word: u64) -> Option<()> {
-        let file = &self.with_inode(inode)?.open;
+    pub(crate) fn store(&self, id: FileId, offset: u64, word: u64) -> Option<()> {
+        let file = self.open(self.key_of(id)?);
         let is_in_file = offset < file.metadata().unwrap().len();
         is_in_file.then(|| file.write_all_at(&word.to_le_bytes(), offset).unwrap())
     }
@@ -192,6 +213,8 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        self.files.clear();
+        self.layers = None;
         let _ = std::fs::remove_dir_all(&self.base);
     }
 }

@@ -29,7 +29,10 @@ pub(crate) fn act(disk: &mut Disk, action: Action, rng: &mut Rng) -> String {
     let there = disk.names.get(&name).copied();
     match (action, there) {
         (Action::HostCreates, None) => {
-            fs::File::create_new(disk.path(name)).unwrap();
+            match disk.twin() {
+                Some(twin) => fs::rename(twin, disk.path(name)).unwrap(),
+                None => _ = fs::File::create_new(disk.path(name)).unwrap(),
+            }
             let key = disk.made(name);
             let size = any_size(rng);
             disk.open(key).set_len(size).unwrap();

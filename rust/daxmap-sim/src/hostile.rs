@@ -1,16 +1,22 @@
 //! What no Linux guest sends: mappings of any pages, over any others, and requests that break the format.
 
 use crate::guest::Guest;
+use crate::kernel::Inode;
 use crate::rng::Rng;
 use crate::scenario::Action;
 use crate::stage::Stage;
 use crate::wire::{Body, NO_FH, Opcode};
-use daxmap_core::{DAX_RANGE, page_size};
+use daxmap_core::{DAX_RANGE, Mapping, page_size};
 
 impl Guest {
     pub(crate) fn attack(&mut self, stage: &mut Stage, action: Action, rng: &mut Rng) {
         match action {
             Action::MapAnything => self.with_inode(stage, rng, |guest, stage, nodeid, rng| {
+                let live = &guest.machine.naive.live;
+                if !live.is_empty() && rng.one_in(4) {
+                    let live = live[rng.index(live.len())];
+                    return guest.map_in_place_of(stage, nodeid, &live, rng);
+                }
                 let range = guest.any_range(rng);
                 let file_offset = any_offset(rng, 4);
                 guest.ask_to_map(stage, nodeid, file_offset, range, rng.one_in(2));
@@ -25,6 +31,16 @@ impl Guest {
             Action::Malformed => self.break_the_format(stage, rng),
             _ => {}
         }
+    }
+
+    /// Maps the very range and offset of a mapping that is live: of its file, of one that has the same inode number, or of
+    /// the one that is given.
+    fn map_in_place_of(&mut self, stage: &mut Stage, nodeid: u64, live: &Mapping, rng: &mut Rng) {
+        let has_its_number = |inode: &Inode| stage.disk.id(inode.key).ino == live.file.ino;
+        let all: Vec<u64> = self.inodes.iter().filter(|(_, inode)| has_its_number(inode)).map(|(id, _)| *id).collect();
+        let nodeid = if all.is_empty() || rng.one_in(3) { nodeid } else { rng.pick(&all) };
+        let range = (live.span.start().0, live.span.length());
+        self.ask_to_map(stage, nodeid, live.file_offset.0, range, rng.one_in(2));
     }
 
     /// A range that mostly lies in the window.

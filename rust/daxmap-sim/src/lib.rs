@@ -16,6 +16,7 @@ mod guest;
 mod host;
 mod hostile;
 mod kernel;
+mod layers;
 mod machine;
 mod model;
 mod play;
@@ -30,5 +31,6 @@ mod verdict;
 mod wire;
 mod workers;
 
+pub use layers::prepare_second_device;
 pub use report::{run, summary};
 pub use workers::{WORKER, run_all, work};

@@ -131,7 +131,7 @@ impl Machine {
                 let (origin, writable) = *guest.memory().pages.get(&(offset - skipped))?;
                 let origin = match origin {
                     Origin::Memory(address) => Origin::Memory(address + skipped),
-                    Origin::File(inode, position) => Origin::File(inode, position + skipped),
+                    Origin::File(id, position) => Origin::File(id, position + skipped),
                 };
                 Some((origin, writable))
             }
@@ -142,7 +142,7 @@ impl Machine {
     pub(crate) fn load(&self, disk: &Disk, offset: u64) -> Result<u64, memory::Fault> {
         match self.place(offset) {
             Some((Origin::Memory(address), _)) => memory::load(address),
-            Some((Origin::File(inode, position), _)) => disk.load(inode, position).ok_or(memory::Fault),
+            Some((Origin::File(id, position), _)) => disk.load(id, position).ok_or(memory::Fault),
             None => Err(memory::Fault),
         }
     }
@@ -151,7 +151,7 @@ impl Machine {
     pub(crate) fn store(&self, disk: &Disk, offset: u64, word: u64) -> Result<(), memory::Fault> {
         match self.place(offset) {
             Some((Origin::Memory(address), true)) => memory::store(address, word),
-            Some((Origin::File(inode, position), true)) => disk.store(inode, position, word).ok_or(memory::Fault),
+            Some((Origin::File(id, position), true)) => disk.store(id, position, word).ok_or(memory::Fault),
             _ => Err(memory::Fault),
         }
     }

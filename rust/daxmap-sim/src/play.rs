@@ -89,7 +89,7 @@ pub(crate) fn quietly<T>(call: impl FnOnce() -> T) -> T {
 impl World {
     fn new(scenario: &Scenario, tells: bool) -> Self {
         let budget = Budget::of_process().used();
-        let mut stage = Stage::new(tells);
+        let mut stage = Stage::new(scenario.two_devices, tells);
         let guests = (0..).zip(&scenario.machines).map(|(number, kind)| {
             stage.tell(|| format!("machine {number}: {kind:?}"));
             Guest::new(number, *kind, &mut stage)
@@ -162,6 +162,8 @@ impl World {
             self.left_charged += guest.machine.power_off(&mut self.stage);
         }
         self.stage.disk.check_descriptors();
+        let has_twins = self.stage.disk.has_twins();
+        self.stage.count("files of two devices with the same number", u64::from(has_twins));
         let charged = Budget::of_process().used() - self.budget;
         assert_eq!(charged, self.left_charged, "charged when all machines are off");
         std::mem::take(&mut self.stage.counts)

@@ -156,6 +156,9 @@ impl Guest {
 
     fn link(&mut self, stage: &mut Stage, nodeid: u64, name: Name) {
         let key = self.inodes[&nodeid].key;
+        if stage.disk.links_are_others(key) {
+            return;
+        }
         let has_name = stage.disk.names.values().any(|of| *of == key);
         let errno = self.or_readonly(match stage.disk.names.contains_key(&name) {
             true => libc::EEXIST,

@@ -139,6 +139,8 @@ impl Step {
 /// What a seed stands for.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
+    /// Whether files of two devices lie in the share: it takes a mount for each scenario.
+    pub(crate) two_devices: bool,
     pub(crate) machines: Vec<MachineKind>,
     pub(crate) steps: Vec<Step>,
     /// Whether this process's memory is looked at after each step, and not only now and then: it takes most of the time.
@@ -148,6 +150,7 @@ pub(crate) struct Scenario {
 impl Scenario {
     pub(crate) fn of(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
+        let two_devices = rng.one_in(3);
         let machines: Vec<_> = (0..rng.pick(&[1, 1, 2, 3])).map(|_| machine(&mut rng)).collect();
         let fails_one_in = rng.pick(&[0, 0, 20, 5, 2]);
         let host_one_in = rng.pick(&[0, 20, 6]);
@@ -165,7 +168,7 @@ impl Scenario {
             .collect();
         let steps = first_steps(machines.len()).into_iter().chain(others);
         let steps = steps.map(|(machine, action, fails)| Step { machine, action, salt: rng.next(), fails }).collect();
-        Self { machines, steps, looks_closely: rng.one_in(8) }
+        Self { two_devices, machines, steps, looks_closely: rng.one_in(8) }
     }
 }
 

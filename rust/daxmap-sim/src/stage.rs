@@ -27,8 +27,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(tells: bool) -> Self {
-        Self { disk: Disk::new(), plan: Plan::default(), counts: Counts::new(), told: Vec::new(), tells }
+    pub(crate) fn new(two_devices: bool, tells: bool) -> Self {
+        Self { disk: Disk::new(two_devices), plan: Plan::default(), counts: Counts::new(), told: Vec::new(), tells }
     }
 
     pub(crate) fn count(&mut self, what: &str, times: u64) {

@@ -1,6 +1,6 @@
 //! A guest whose memory changes range by range, and whose every call may fail, in doubt too.
 
-use daxmap_core::Refusal;
+use daxmap_core::{FileId, Refusal};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,8 +23,8 @@ pub(crate) const FAULTS: [Fault; 3] = [Fault::Refused, Fault::InDoubtUndone, Fau
 pub(crate) enum Origin {
     /// Host memory, at this address.
     Memory(u64),
-    /// A file's inode, and an offset.
-    File(u64, u64),
+    /// A file, and an offset in it.
+    File(FileId, u64),
 }
 
 /// The guest's memory.

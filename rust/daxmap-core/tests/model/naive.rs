@@ -106,7 +106,8 @@ impl Naive {
         let (file, can_write) = self.files[file];
         let wanted = Mapping { span, file_offset: FileOffset(file_offset), file, writable };
         let refused = writable && !can_write;
-        if let Some(live) = self.live.iter_mut().find(|live| **live == Mapping { writable: false, ..wanted })
+        let is_upgraded = |live: &&mut Mapping| **live == Mapping { writable: false, ..wanted } && is_of(live, file);
+        if let Some(live) = self.live.iter_mut().find(is_upgraded)
             && writable
         {
             if refused {
@@ -180,7 +181,7 @@ impl Naive {
 
     fn refresh(&mut self, file: usize) -> Answer {
         let (file, can_write) = self.files[file];
-        let of_file = self.live.iter().filter(|live| live.file == file);
+        let of_file = self.live.iter().filter(|live| is_of(live, file));
         let (writable, all) = (of_file.clone().any(|live| live.writable), of_file.count() as u64);
         if writable && !can_write { Answer::of(libc::EACCES) } else { Answer { count: all, ..Answer::default() } }
     }
@@ -266,6 +267,11 @@ pub(crate) fn assert_balanced(stats: &Stats) {
     let departed =
         stats.remove_count + stats.replaced_count + stats.swept_count + stats.leaked_count + stats.lost_count;
     assert_eq!(stats.setup_count + stats.split_count, departed + stats.live_mappings, "{stats:?}");
+}
+
+/// Not by the comparison of `FileId`, which is daxmap's.
+fn is_of(live: &Mapping, file: FileId) -> bool {
+    (live.file.dev, live.file.ino) == (file.dev, file.ino)
 }
 
 /// How many bytes of a range a mapping shows.

@@ -23,8 +23,9 @@ fn range(span: Span) -> (u64, u64) {
     (span.start().0, span.end().0)
 }
 
-fn inode(fd: RawFd) -> u64 {
-    std::fs::metadata(format!("/proc/self/fd/{fd}")).unwrap().ino()
+fn file(fd: RawFd) -> FileId {
+    let status = std::fs::metadata(format!("/proc/self/fd/{fd}")).unwrap();
+    FileId { dev: status.dev(), ino: status.ino() }
 }
 
 impl Steps for OwnSteps {
@@ -38,9 +39,9 @@ impl Steps for OwnSteps {
     }
 
     fn map(&mut self, view: &View<Pin>, new: Option<&Placement>) -> Result<(), Refusal> {
-        let inode = inode(new.map_or_else(|| view.source.fd(), |new| new.fd));
-        assert!(new.is_none_or(|new| (new.file.ino, new.file_offset.0) == (inode, view.position)));
-        self.guest.map(range(view.span), view.writable, |skipped| Origin::File(inode, view.position + skipped))
+        let file = file(new.map_or_else(|| view.source.fd(), |new| new.fd));
+        assert!(new.is_none_or(|new| (new.file, new.file_offset.0) == (file, view.position)));
+        self.guest.map(range(view.span), view.writable, |skipped| Origin::File(file, view.position + skipped))
     }
 
     fn unmap(&mut self, span: Span) -> Result<(), Refusal> {

@@ -130,7 +130,7 @@ impl World {
         let shown = |at: u64| {
             let (origin, writable) = *memory.pages.get(&at)?;
             Some(match origin {
-                Origin::File(inode, offset) => (inode, offset, writable),
+                Origin::File(file, offset) => (file.ino, offset, writable),
                 Origin::Memory(address) => {
                     let piece = mapped.iter().find(|piece| (piece.start..piece.end).contains(&address));
                     let piece = piece.unwrap_or_else(|| panic!("page {at:#x} of the guest is freed memory"));
@@ -245,7 +245,7 @@ impl World {
 
 fn inode_of(origin: Origin) -> u64 {
     match origin {
-        Origin::File(inode, _) => inode,
+        Origin::File(file, _) => file.ino,
         Origin::Memory(_) => 0,
     }
 }

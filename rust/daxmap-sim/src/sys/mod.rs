@@ -1,5 +1,6 @@
-//! What needs `unsafe`: the guest's loads and stores, and system calls that fail.
+//! What needs `unsafe`: the guest's loads and stores, system calls that fail, and mounts.
 #![allow(unsafe_code)]
 
 pub(crate) mod failing;
 pub(crate) mod memory;
+pub(crate) mod mounts;
