@@ -134,6 +134,14 @@ mod tests {
     }
 
     #[test]
+    fn the_processs_budget_is_half_of_what_the_kernel_allows() {
+        let max_map_count = std::fs::read_to_string("/proc/sys/vm/max_map_count").map(|text| text.trim().parse());
+        let max_map_count: u64 = max_map_count.map_or(DEFAULT_MAX_MAP_COUNT, |number| number.unwrap());
+        assert_eq!(Budget::of_process().limit(), max_map_count / 2);
+        assert_eq!(Charge::of_process().limit(), max_map_count / 2);
+    }
+
+    #[test]
     fn charges_are_their_models() {
         let charge = |limit, used, vmas| {
             let budget: &'static Budget = Box::leak(Box::new(Budget { limit, used: AtomicU64::new(used) }));

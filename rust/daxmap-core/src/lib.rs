@@ -31,6 +31,8 @@ mod backend;
 mod book;
 mod budget;
 mod error;
+#[cfg(all(test, target_os = "linux"))]
+mod forked;
 pub mod fuse;
 mod mapper;
 mod no_page;

@@ -35,3 +35,41 @@ pub fn reopen(path_fd: RawFd, writable: bool) -> Result<OwnedFd, OpenError> {
     let found = regular_file(file.as_raw_fd()).map_err(refused)?;
     if found == wanted { Ok(file) } else { Err(because(libc::ESTALE, "it became another file's")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::path::Path;
+
+    fn held(path: &Path) -> File {
+        File::options().read(true).custom_flags(libc::O_PATH).open(path).unwrap()
+    }
+
+    #[test]
+    fn a_held_file_is_opened_whatever_its_name_is_by_now() {
+        let path = std::env::temp_dir().join(format!("daxmap-reopen-{}", std::process::id()));
+        std::fs::write(&path, b"old").unwrap();
+        let held = held(&path);
+        std::fs::remove_file(path).unwrap();
+        let [read_only, mut both] =
+            [false, true].map(|writable| File::from(reopen(held.as_raw_fd(), writable).unwrap()));
+        assert!((&read_only).write(b"no").is_err());
+        both.write_all(b"new").unwrap();
+        let mut text = String::new();
+        (&read_only).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "new");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_opened() {
+        for path in ["/", "/dev/null"] {
+            let refused = reopen(held(Path::new(path)).as_raw_fd(), false).unwrap_err();
+            assert!(matches!(&refused, OpenError::Refused { errno: Errno(libc::ENODEV), .. }), "{refused}");
+            assert!(refused.to_string().ends_with(": not a regular file"), "{refused}");
+        }
+        assert!(matches!(reopen(-1, false), Err(OpenError::Refused { errno: Errno(libc::EBADF), .. })));
+    }
+}

@@ -134,6 +134,8 @@ impl std::error::Error for HvError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::{calls, stand_in};
+    use std::os::fd::AsRawFd;
 
     #[test]
     fn errors_say_what_to_do() {
@@ -147,8 +149,46 @@ mod tests {
     }
 
     #[test]
+    fn every_code_has_its_name() {
+        for (code, name) in [
+            (0xfae9_4001_u32, "HV_ERROR"),
+            (0xfae9_4002, "HV_BUSY"),
+            (0xfae9_4003, "HV_BAD_ARGUMENT"),
+            (0xfae9_4004, "HV_ILLEGAL_GUEST_STATE"),
+            (0xfae9_4005, "HV_NO_RESOURCES"),
+            (0xfae9_4006, "HV_NO_DEVICE"),
+            (0xfae9_4007, "HV_DENIED"),
+            (0xfae9_4008, "HV_FAULT"),
+            (0xfae9_400f, "HV_UNSUPPORTED"),
+        ] {
+            assert_eq!(HvError { call: "", code: code.cast_signed() }.meaning().0, name);
+        }
+    }
+
+    #[test]
+    fn the_framework_is_asked_for_what_the_mapper_asks() {
+        let guest = GuestAddress(4 << 30);
+        let page = crate::sys::page_size();
+        let size = usize::try_from(page).unwrap();
+        let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        let memory = crate::sys::FileRange { fd: file.as_raw_fd(), offset: 0, length: size }.map(false).unwrap();
+        for (code, errno) in [(0, None), (0xfae9_4003_u32.cast_signed(), Some(Errno(libc::EIO)))] {
+            let mut hvf = Hvf { framework: stand_in(code) };
+            let told = |answer: Result<(), Refusal>| answer.err().map(|refusal| refusal.errno());
+            let mapped = hvf.map(memory.slice(0, size).unwrap(), guest, Access::ReadExecute);
+            let protected = hvf.protect(guest, page, Access::ReadWriteExecute).unwrap();
+            assert_eq!([told(mapped), told(protected), told(hvf.unmap(guest, page))], [errno; 3]);
+            let asked =
+                [("map", guest.0, size, 1 | 4), ("protect", guest.0, size, 1 | 2 | 4), ("unmap", guest.0, size, 0)];
+            assert_eq!(calls(), asked);
+        }
+        memory.release().unwrap();
+    }
+
+    #[test]
     fn a_missing_framework_is_a_clear_error() {
         let error = HvfBackend::load(Path::new("/nonexistent/Hypervisor")).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/Hypervisor"), "{error}");
+        assert_eq!(error.contains("on Linux take KvmBackend"), cfg!(target_os = "linux"));
     }
 }

@@ -252,3 +252,63 @@ impl<H: Hypervisor> Steps for HypervisorSteps<H> {
         source.range.write(position, data)
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::addr::{FileOffset, WindowOffset};
+    use crate::sys::{FileId, page_size, sealed};
+    use std::os::fd::AsRawFd;
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Hypervisor for Nobody {
+        fn map(&mut self, _: HostSlice<'_>, _: GuestAddress, _: Access) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn unmap(&mut self, _: GuestAddress, _: u64) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn protect(&mut self, _: GuestAddress, _: u64, _: Access) -> Option<Result<(), Refusal>> {
+            None
+        }
+    }
+
+    /// Whether host memory of `fd` is shared, for a window and a placement of these kinds; or what `mmap` said.
+    fn is_shared(fd: &impl AsRawFd, readonly: bool, writable: bool) -> Result<bool, Errno> {
+        let window = Window::new(GuestAddress(0), 2 << 20).unwrap();
+        let mut steps = HypervisorSteps { hypervisor: Nobody, window, readonly };
+        let (span, file) = (Span::new(WindowOffset(0), page_size()).unwrap(), FileId { dev: 1, ino: 2 });
+        let (fd, file_offset) = (fd.as_raw_fd(), FileOffset(0));
+        let (memory, position) = steps.open(&Placement { span, fd, file, file_offset, writable, prefault: false })?;
+        assert_eq!(position, 0);
+        let memory = Arc::into_inner(memory).unwrap();
+        let shared = memory.shared;
+        steps.close(memory).map(|()| shared)
+    }
+
+    #[test]
+    fn memory_is_shared_where_the_guest_may_ever_store_to_the_file() {
+        let path = std::env::temp_dir().join(format!("daxmap-shared-{}", std::process::id()));
+        std::fs::write(&path, vec![0; usize::try_from(page_size()).unwrap()]).unwrap();
+        let both = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+        let read_only = std::fs::File::open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(is_shared(&both, false, true), Ok(true));
+        assert_eq!(is_shared(&both, false, false), Ok(true), "so that an upgrade is one call");
+        assert_eq!(is_shared(&both, true, false), Ok(false));
+        assert_eq!(is_shared(&read_only, false, false), Ok(false));
+        assert_eq!(is_shared(&read_only, false, true), Err(Errno(libc::EACCES)));
+        let sealed = sealed(page_size());
+        assert_eq!(is_shared(&sealed, false, false), Ok(false), "to read it, private memory does");
+        assert_eq!(is_shared(&sealed, false, true), Err(Errno(libc::EPERM)));
+    }
+
+    #[test]
+    fn what_is_read_can_be_executed() {
+        assert_eq!([Access::ReadExecute, Access::ReadWriteExecute].map(Access::bits), [0b101, 0b111]);
+    }
+}

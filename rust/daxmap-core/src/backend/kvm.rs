@@ -173,3 +173,82 @@ fn close(memslot: &Memslot, region: Box<Region>, charge: Charge, notes: &mut Vec
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::GuestAddress;
+    use crate::sys::vm;
+    use std::os::fd::AsRawFd;
+
+    fn window(base: u64) -> Window {
+        Window::new(GuestAddress(base), 2 << 20).unwrap()
+    }
+
+    fn refused(slot: &KvmBackend, base: u64) -> (i32, String) {
+        match slot.attach(&window(base), false) {
+            Err(OpenError::Refused { errno, remedy, .. }) => (errno.0, remedy.unwrap_or_default()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_descriptor_of_no_vm_is_named() {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let slot = KvmBackend::new(null.as_raw_fd(), 3).unwrap();
+        let (errno, remedy) = refused(&slot, 4 << 30);
+        assert_eq!(errno, libc::ENOTTY);
+        assert!(remedy.starts_with("vm_fd is not a VM's but of /dev/null: "), "{remedy}");
+        assert!(matches!(KvmBackend::new(-1, 3), Err(OpenError::Refused { errno: Errno(libc::EBADF), .. })));
+    }
+
+    #[test]
+    fn a_slot_that_the_vm_has_not_is_refused() {
+        let Some(vm) = vm() else { return };
+        let new = |slot| KvmBackend::new(vm.as_raw_fd(), slot).map(|backend| backend.slot());
+        let (slots, spaces) = Memslot::new(vm.as_raw_fd(), 0).unwrap().limits().unwrap();
+        assert_eq!((new(slots - 1), new((spaces - 1) << 16)), (Ok(slots - 1), Ok((spaces - 1) << 16)));
+        let text = |slot| new(slot).unwrap_err().to_string();
+        assert!(text(slots).starts_with(&format!("slot: {slots} is too large: this VM has slots 0 to {} ", slots - 1)));
+        let spaces_told = format!("this VM has address spaces 0 to {}", spaces - 1);
+        assert!(text(spaces << 16 | 5).ends_with(&spaces_told));
+    }
+
+    #[test]
+    fn what_kvm_refuses_has_a_remedy() {
+        let Some(vm) = vm() else { return };
+        let slot = |number| KvmBackend::new(vm.as_raw_fd(), number).unwrap();
+        let mut notes = Vec::new();
+        let first = slot(1).attach(&window(4 << 30), false).unwrap();
+        let (errno, remedy) = refused(&slot(2), 4 << 30);
+        assert_eq!(errno, libc::EEXIST);
+        assert!(remedy.starts_with("the guest has memory there already"), "{remedy}");
+        let (errno, remedy) = refused(&slot(1), 5 << 30);
+        assert_eq!(
+            (errno, remedy.as_str()),
+            (libc::EINVAL, "the slot may be in use: take another number, or delete it first")
+        );
+        if let Some(bits) = physical_address_bits() {
+            let (errno, remedy) = refused(&slot(2), 1 << 60);
+            assert_eq!(
+                (errno, remedy),
+                (libc::EINVAL, format!("its end is past the {bits} physical address bits of this CPU"))
+            );
+        }
+        assert!(first.close(Charge::of_process(), &mut notes), "{notes:?}");
+        let second = slot(2).attach(&window(4 << 30), false).unwrap();
+        assert!(second.close(Charge::of_process(), &mut notes), "the first has left");
+    }
+
+    #[test]
+    fn the_log_of_stores_ends_with_the_mapper() {
+        let Some(vm) = vm() else { return };
+        let slot = KvmBackend::new(vm.as_raw_fd(), 1).unwrap();
+        slot.start_dirty_log().unwrap();
+        let attached = slot.attach(&window(4 << 30), false).unwrap();
+        assert!(matches!(slot.attach(&window(8 << 30), false), Err(OpenError::Invalid(_))), "it serves one mapper");
+        slot.stop_dirty_log().unwrap();
+        assert!(attached.close(Charge::of_process(), &mut Vec::new()));
+        assert!(matches!(slot.start_dirty_log(), Err(Error::Closed)));
+    }
+}

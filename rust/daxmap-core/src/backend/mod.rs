@@ -198,6 +198,35 @@ impl From<&Placement> for Mapping {
 mod tests {
     use super::*;
 
+    /// A backend that says no more than it has to.
+    #[derive(Debug)]
+    struct Terse;
+
+    impl Backend for Terse {
+        fn change(&mut self, _: &Change<'_>, _: &mut Vec<String>) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn read(&self, _: WindowOffset, _: &mut [u8]) -> Result<(), Errno> {
+            Ok(())
+        }
+
+        fn write(&self, _: WindowOffset, _: &[u8]) -> Result<(), Errno> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_backend_does_not_say_is_the_careful_answer() {
+        let mut backend = Terse;
+        let (span, mut notes) = (Span::new(WindowOffset(0), 4096).unwrap(), Vec::new());
+        assert_eq!((backend.host_address(), backend.host_address_at(WindowOffset(0))), (None, None));
+        assert_eq!((backend.vmas_of_window(), backend.vmas_per_mapping(), backend.unsettled()), (0, 1, 0));
+        assert!(!backend.changes_at_once() && !backend.is_out_of_control() && backend.hold(span).is_none());
+        assert!(backend.settle(span, &mut notes).is_ok());
+        assert!(!Box::new(backend).close(Charge::of_process(), &mut notes), "the guest may reach it for ever");
+    }
+
     #[test]
     fn another_file_is_no_change_of_access() {
         let span = Span::new(WindowOffset(0), 4096).unwrap();

@@ -167,6 +167,22 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_is_told_to_go_on_waits_until_the_lock_is_free() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let lock = Lock::new(0);
+        let guard = lock.acquire(None).unwrap();
+        let go_on = || ASKED.fetch_add(1, Relaxed) == usize::MAX;
+        thread::scope(|scope| {
+            let other = scope.spawn(|| lock.acquire(Some(go_on)).map(drop));
+            while ASKED.load(Relaxed) == 0 && !other.is_finished() {
+                thread::yield_now();
+            }
+            drop(guard);
+            other.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
     fn many_threads_take_turns() {
         let lock = Lock::new(0);
         thread::scope(|scope| {

@@ -185,17 +185,118 @@ pub(crate) fn duplicate(fd: RawFd) -> Result<OwnedFd, Errno> {
 }
 
 #[cfg(all(test, target_os = "linux"))]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::ffi::CStr;
     use std::fs::File;
+    use std::io::pipe;
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
 
     fn memfd(name: &CStr, flags: libc::c_uint) -> Option<OwnedFd> {
         // SAFETY: the name ends with a NUL.
         let fd = unsafe { libc::memfd_create(name.as_ptr(), flags) };
         // SAFETY: memfd_create has just made the descriptor.
         (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// A file of so many bytes, open for reading and writing, that nobody can write to any more (`F_SEAL_WRITE`).
+    pub(crate) fn sealed(length: u64) -> OwnedFd {
+        let file = File::from(memfd(c"sealed", libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING).unwrap());
+        file.set_len(length).unwrap();
+        // SAFETY: the kernel checks its arguments; no memory is involved.
+        assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, libc::F_SEAL_WRITE) }, 0);
+        file.into()
+    }
+
+    /// A file of the kind that `path` leads to, open as a mere path.
+    fn held(path: impl AsRef<Path>) -> File {
+        File::options().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path).unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_file_is_known() {
+        let kind = |file: &dyn AsRawFd| match identify(file.as_raw_fd()) {
+            Ok(Identified::Other(kind)) => kind,
+            other => panic!("{other:?}"),
+        };
+        let (pipe, _writer) = pipe().unwrap();
+        let (socket, _) = UnixStream::pair().unwrap();
+        assert_eq!([kind(&held("/")), kind(&held("/dev/null"))], ["a directory", "a character device"]);
+        assert_eq!([kind(&pipe), kind(&socket)], ["a FIFO", "a socket"]);
+        assert_eq!(kind(&held("/proc/self/exe")), "a symbolic link");
+        let devices = std::fs::read_dir("/dev").unwrap().map(|entry| entry.unwrap());
+        let mut block_devices = devices.filter(|entry| entry.file_type().unwrap().is_block_device());
+        assert!(block_devices.next().is_none_or(|device| kind(&held(device.path())) == "a block device"));
+        assert_eq!(identify(-1), Err(Errno(libc::EBADF)));
+        let file = File::open(std::env::current_exe().unwrap()).unwrap();
+        let of = file.metadata().unwrap();
+        let id = FileId { dev: of.dev(), ino: of.ino() };
+        assert_eq!((identify(file.as_raw_fd()), length(file.as_raw_fd())), (Ok(Identified::Regular(id)), Ok(of.len())));
+        assert_eq!([regular_file(file.as_raw_fd()), regular_file(pipe.as_raw_fd())], [Ok(Some(id)), Ok(None)]);
+    }
+
+    #[test]
+    fn what_mmap_will_refuse_is_known_and_has_a_remedy() {
+        let path = std::env::temp_dir().join(format!("daxmap-access-{}", std::process::id()));
+        std::fs::write(&path, b"").unwrap();
+        let open =
+            |read, write, flags| File::options().read(read).write(write).custom_flags(flags).open(&path).unwrap();
+        let [read, write, both, mere] =
+            [open(true, false, 0), open(false, true, 0), open(true, true, 0), open(true, false, libc::O_PATH)];
+        std::fs::remove_file(&path).unwrap();
+        let [badf, acces] = [libc::EBADF, libc::EACCES].map(|errno| Some(Errno(errno)));
+        for (file, to_read, to_write) in
+            [(&read, None, acces), (&write, acces, acces), (&both, None, None), (&mere, badf, badf)]
+        {
+            assert_eq!([false, true].map(|writable| access_refusal(file.as_raw_fd(), writable)), [to_read, to_write]);
+        }
+        assert_eq!(access_refusal(-1, false), None);
+        assert_eq!(
+            [&read, &write, &both, &mere].map(|file| is_read_write(file.as_raw_fd())),
+            [false, false, true, false]
+        );
+        for (file, writable, errno, remedy) in [
+            (&mere, false, libc::EBADF, "the descriptor is O_PATH"),
+            (&write, false, libc::EACCES, "the descriptor is open for writing only"),
+            (&read, true, libc::EACCES, "the descriptor is open for reading only"),
+            (&both, true, libc::EACCES, "the file may only be appended to"),
+            (&both, true, libc::EPERM, "the file is sealed"),
+            (&both, true, libc::ENODEV, "its file system maps no such file"),
+            (&both, true, libc::EIO, "its file system maps no such file"),
+            (&both, true, libc::ENOMEM, "the process may have no more memory areas"),
+            (&both, true, libc::EAGAIN, "mlockall(MCL_FUTURE) is in force"),
+        ] {
+            let told = map_remedy(file.as_raw_fd(), writable, Errno(errno)).unwrap();
+            assert!(told.starts_with(remedy), "{told}");
+        }
+        for (file, errno) in [(&read, libc::EACCES), (&read, libc::EBADF), (&both, libc::EINVAL)] {
+            assert_eq!(map_remedy(file.as_raw_fd(), false, Errno(errno)), None);
+        }
+    }
+
+    #[test]
+    fn a_file_system_that_cannot_be_asked_is_taken_for_one_of_huge_pages() {
+        for (block_size, is_huge) in
+            [(0, false), (page_size(), false), (SMALLEST_HUGE_PAGE - 1, false), (2 << 20, true)]
+        {
+            assert_eq!(is_of_huge_pages(-1, block_size), is_huge, "{block_size}");
+        }
+        let plain = memfd(c"plain", libc::MFD_CLOEXEC).unwrap();
+        assert!(!is_of_huge_pages(plain.as_raw_fd(), 2 << 20));
+    }
+
+    #[test]
+    fn a_duplicate_is_of_the_same_file_and_not_for_other_programs() {
+        let file = File::open("/dev/null").unwrap();
+        let copy = duplicate(file.as_raw_fd()).unwrap();
+        assert_ne!(copy.as_raw_fd(), file.as_raw_fd());
+        // SAFETY: the kernel checks the descriptor; no memory is involved.
+        assert_eq!(unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_GETFD) }, libc::FD_CLOEXEC);
+        assert_eq!(File::from(copy).metadata().unwrap().rdev(), file.metadata().unwrap().rdev());
+        assert_eq!(duplicate(-1).unwrap_err(), Errno(libc::EBADF));
     }
 
     #[test]

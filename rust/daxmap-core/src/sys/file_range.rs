@@ -34,3 +34,17 @@ impl FileRange {
 pub(super) fn protection(writable: bool) -> i32 {
     if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_probe_says_what_a_mapping_would_come_to() {
+        let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        let range = FileRange { fd: file.as_raw_fd(), offset: 0, length: 1 };
+        assert_eq!([false, true].map(|writable| range.probe(writable)), [Ok(()), Err(Errno(libc::EACCES))]);
+        assert_eq!(FileRange { offset: 1 << 63, ..range }.probe(false), Err(Errno(libc::EOVERFLOW)));
+    }
+}

@@ -40,3 +40,32 @@ impl ForkGuard {
         GENERATION.load(Relaxed) != self.generation
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// Whether `check` holds in a forked child, where it must not print, nor wait for a thread of the parent.
+    pub(crate) fn holds_in_child(check: impl FnOnce() -> bool) -> bool {
+        // SAFETY: the child calls the check and ends; glibc and musl keep their allocator usable after a fork.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let holds = catch_unwind(AssertUnwindSafe(check)).unwrap_or(false);
+            // SAFETY: it has no precondition, and runs nothing of the parent's.
+            unsafe { libc::_exit(i32::from(!holds)) };
+        }
+        let mut status = -1;
+        // SAFETY: the kernel writes an int to the pointer, which is of one.
+        let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert!(waited == child && child > 0);
+        status == 0
+    }
+
+    #[test]
+    fn a_child_is_told_from_the_process_that_made_the_guard() {
+        let guard = ForkGuard::new().unwrap();
+        assert!(holds_in_child(|| guard.is_child() && !ForkGuard::new().unwrap().is_child()));
+        assert!(!guard.is_child());
+    }
+}

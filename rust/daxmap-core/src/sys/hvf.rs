@@ -85,3 +85,50 @@ fn last_error() -> String {
     // SAFETY: dlerror gave a NUL-terminated string, valid until this thread's next call of the dynamic linker.
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::cell::{Cell, RefCell};
+
+    thread_local! {
+        static CALLS: RefCell<Vec<(&'static str, u64, usize, u64)>> = const { RefCell::new(Vec::new()) };
+        static CODE: Cell<c_int> = const { Cell::new(HV_SUCCESS) };
+    }
+
+    fn called(name: &'static str, ipa: u64, size: usize, flags: u64) -> c_int {
+        CALLS.with_borrow_mut(|calls| calls.push((name, ipa, size, flags)));
+        CODE.get()
+    }
+
+    extern "C" fn map(_: *mut c_void, ipa: u64, size: usize, flags: u64) -> c_int {
+        called("map", ipa, size, flags)
+    }
+
+    extern "C" fn unmap(ipa: u64, size: usize) -> c_int {
+        called("unmap", ipa, size, 0)
+    }
+
+    extern "C" fn protect(ipa: u64, size: usize, flags: u64) -> c_int {
+        called("protect", ipa, size, flags)
+    }
+
+    /// A framework whose calls in this thread return `code` from now on, and are told by [`calls`].
+    pub(crate) fn stand_in(code: c_int) -> Framework {
+        CODE.set(code);
+        Framework { map, unmap, protect }
+    }
+
+    /// The calls since it was last asked: their name, guest address, size and flags.
+    pub(crate) fn calls() -> Vec<(&'static str, u64, usize, u64)> {
+        CALLS.take()
+    }
+
+    #[test]
+    fn a_library_that_is_another_is_refused() {
+        let this_program = Framework::load(Path::new("")).unwrap_err();
+        assert!(this_program.contains("hv_vm_map"), "{this_program}");
+        assert!(Framework::load(Path::new("/nonexistent")).unwrap_err().contains("/nonexistent"));
+        assert!(Framework::load(Path::new("a\0b")).unwrap_err().contains("nul byte"));
+    }
+}

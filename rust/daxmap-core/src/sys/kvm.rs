@@ -158,3 +158,101 @@ pub(crate) fn physical_address_bits() -> Option<u32> {
     let sizes = cpus.lines().find(|line| line.starts_with("address sizes"))?;
     sizes.split(' ').find_map(|word| word.parse().ok())
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::fd::FromRawFd;
+
+    /// `_IO(KVMIO, 0x01)` and `_IOW(KVMIO, 0x42, struct kvm_dirty_log)` of include/uapi/linux/kvm.h.
+    const KVM_CREATE_VM: libc::Ioctl = 0xae01;
+    const KVM_GET_DIRTY_LOG: libc::Ioctl = 0x4010_ae42;
+    const BASE: u64 = 4 << 30;
+    const SIZE: usize = 2 << 20;
+
+    /// A VM; none where there is no KVM, or no right to use it: then the Python tests say what is skipped.
+    pub(crate) fn vm() -> Option<OwnedFd> {
+        let kvm = File::options().read(true).write(true).open("/dev/kvm").ok()?;
+        // SAFETY: the request takes a number, and touches no memory of this process.
+        let fd = unsafe { libc::ioctl(kvm.as_raw_fd(), KVM_CREATE_VM, 0) };
+        // SAFETY: the ioctl has just made the descriptor, and nobody else knows it.
+        (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    fn is_logged(vm: &OwnedFd, slot: u64) -> bool {
+        let mut bitmap = [0_u64; SIZE / 4096 / 64];
+        let argument = [slot, bitmap.as_mut_ptr() as u64];
+        // SAFETY: the request reads a `struct kvm_dirty_log`, a number and a pointer, and writes a bit a page to the bitmap.
+        unsafe { libc::ioctl(vm.as_raw_fd(), KVM_GET_DIRTY_LOG, &raw const argument) == 0 }
+    }
+
+    #[test]
+    fn a_slot_shows_a_window_until_it_is_deleted() {
+        let Some(vm) = vm() else { return };
+        let window = Reservation::new(SIZE, SIZE).unwrap();
+        let [slot, other] = [1, 2].map(|number| Memslot::new(vm.as_raw_fd(), number).unwrap());
+        assert_eq!((slot.number(), slot.other_than_vm()), (1, None));
+        slot.delete().unwrap();
+        slot.insert(BASE, &window, false).unwrap();
+        assert_eq!(other.insert(BASE, &window, false), Err(Errno(libc::EEXIST)));
+        slot.delete().unwrap();
+        other.insert(BASE, &window, false).unwrap();
+        other.delete().unwrap();
+        other.let_go();
+        assert_eq!(other.insert(BASE, &window, false), Err(Errno(libc::ENODEV)));
+        assert_eq!((other.switch_dirty_log(true), other.limits(), other.other_than_vm()), (None, None, None));
+        window.release().unwrap();
+    }
+
+    #[test]
+    fn stores_are_logged_from_the_switch_on() {
+        let Some(vm) = vm() else { return };
+        let window = Reservation::new(SIZE, SIZE).unwrap();
+        let slot = Memslot::new(vm.as_raw_fd(), 1).unwrap();
+        for before in [false, true] {
+            assert_eq!(slot.switch_dirty_log(before), Some(Ok(())));
+            slot.insert(BASE, &window, false).unwrap();
+            assert_eq!(is_logged(&vm, 1), before);
+            for on in [true, false] {
+                assert_eq!(slot.switch_dirty_log(on), Some(Ok(())));
+                assert_eq!(is_logged(&vm, 1), on);
+            }
+            slot.delete().unwrap();
+        }
+        window.release().unwrap();
+    }
+
+    #[test]
+    fn a_read_only_slot_stays_so() {
+        let Some(vm) = vm() else { return };
+        let window = Reservation::new(SIZE, SIZE).unwrap();
+        for readonly in [false, true] {
+            let slot = Memslot::new(vm.as_raw_fd(), 1).unwrap();
+            slot.insert(BASE, &window, readonly).unwrap();
+            slot.switch_dirty_log(true).unwrap().unwrap();
+            let mut inner = slot.lock();
+            let inner = inner.as_mut().unwrap();
+            let region = inner.region;
+            // KVM refuses to change that flag, and so tells what it is.
+            let other = UserspaceMemoryRegion { flags: region.flags ^ KVM_MEM_READONLY, ..region };
+            assert_eq!((region.flags & KVM_MEM_READONLY != 0, inner.set(other)), (readonly, Err(Errno(libc::EINVAL))));
+            inner.set(UserspaceMemoryRegion { memory_size: 0, ..region }).unwrap();
+        }
+        window.release().unwrap();
+    }
+
+    #[test]
+    fn limits_and_what_is_no_vm() {
+        let null = File::open("/dev/null").unwrap();
+        let slot = Memslot::new(null.as_raw_fd(), 7).unwrap();
+        assert_eq!((slot.other_than_vm().as_deref(), slot.limits()), (Some("/dev/null"), None));
+        assert_eq!(slot.switch_dirty_log(true), Some(Ok(())), "for later");
+        assert_eq!(Memslot::new(-1, 7).unwrap_err(), Errno(libc::EBADF));
+        let Some(vm) = vm() else { return };
+        let (slots, spaces) = Memslot::new(vm.as_raw_fd(), 7).unwrap().limits().unwrap();
+        assert!(slots > 30 && (1..=2).contains(&spaces));
+        assert!(physical_address_bits().is_none_or(|bits| (32..=57).contains(&bits)));
+        assert_eq!(physical_address_bits().is_some(), cfg!(target_arch = "x86_64"));
+    }
+}

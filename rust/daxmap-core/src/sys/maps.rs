@@ -275,6 +275,12 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_has_neither_access_nor_a_file() {
+        let vma = |access, ino| Vma { range: 0..1, access, offset: 0, ino }.shows(Shown::Hole, 0);
+        assert_eq!([vma(0, 0), vma(READABLE, 0), vma(0, 7)], [true, false, false]);
+    }
+
+    #[test]
     fn memory_in_use_is_no_hole() {
         let here = memory_in_use_is_no_hole as *const () as usize & !(page() - 1);
         let used = [(here..here + page(), Shown::Hole)];

@@ -38,6 +38,8 @@ pub(crate) use residency::resident_pages;
 
 #[cfg(target_os = "linux")]
 pub use procfs::keep_proc_self;
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) use {file::tests::sealed, kvm::tests::vm};
 #[cfg(target_os = "linux")]
 pub(crate) use {
     file::{Filesystem, filesystem, regular_file},
@@ -45,6 +47,11 @@ pub(crate) use {
     maps::{Seen, Shown, compare},
     procfs::open_descriptor,
     reservation::{HoleKind, Reservation},
+};
+#[cfg(test)]
+pub(crate) use {
+    fork::tests::holds_in_child,
+    hvf::tests::{calls, stand_in},
 };
 
 use std::fmt;

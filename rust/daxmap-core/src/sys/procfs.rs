@@ -98,3 +98,17 @@ fn open_at(directory: RawFd, name: &CStr, flags: libc::c_int) -> Result<OwnedFd,
     // SAFETY: openat has just made the descriptor, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::access_refusal;
+
+    #[test]
+    fn the_directory_is_kept_as_a_mere_path() {
+        keep_proc_self().unwrap();
+        let directory = proc_self().unwrap().directory.as_raw_fd();
+        assert_eq!(access_refusal(directory, false), Some(Errno(libc::EBADF)), "no O_PATH");
+        assert_eq!(open_descriptor(-1, libc::O_RDONLY).unwrap_err(), Errno(libc::ENOENT));
+    }
+}

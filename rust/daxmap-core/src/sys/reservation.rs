@@ -96,7 +96,7 @@ impl Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::{Seen, Shown, compare};
+    use crate::sys::{Seen, Shown, compare, resident_pages};
     use std::io::Write;
     use std::os::fd::AsRawFd;
 
@@ -129,6 +129,34 @@ mod tests {
             assert_eq!(compare([(range, Shown::Hole)]), Seen::AsExpected);
             reservation.release().unwrap();
         }
+    }
+
+    #[test]
+    fn what_alignment_took_is_given_back() {
+        let is_free = |start: usize| compare([(start..start.wrapping_add(PAGE), Shown::Hole)]) == Seen::Otherwise;
+        // Another thread may be quick to take it.
+        assert!((0..100).any(|_| {
+            let reservation = Reservation::new(3 * PAGE, 2 << 20).unwrap();
+            let (start, end) = (reservation.range().start(), reservation.range().start() + 3 * PAGE);
+            let both = is_free(start - PAGE) && is_free(end);
+            reservation.release().unwrap();
+            both
+        }));
+    }
+
+    #[test]
+    fn pages_are_brought_in_when_they_are_asked_for() {
+        let file = file("populate", &[]);
+        file.set_len(2 * PAGE as u64).unwrap();
+        let mut reservation = Reservation::new(4 * PAGE, PAGE).unwrap();
+        let range = FileRange { fd: file.as_raw_fd(), offset: 0, length: 2 * PAGE };
+        reservation.place(PAGE as u64, &range, false).unwrap();
+        let start = reservation.range().start() + PAGE;
+        let resident = || resident_pages(start, 2 * PAGE as u64).unwrap();
+        assert_eq!(resident(), [false, false]);
+        reservation.populate(PAGE as u64, PAGE);
+        assert!(resident()[0], "the host may have read ahead");
+        reservation.release().unwrap();
     }
 
     #[test]

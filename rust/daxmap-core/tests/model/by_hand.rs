@@ -67,6 +67,18 @@ fn a_second_unmap_settles_what_was_unknown_before() {
 }
 
 #[test]
+fn what_was_asked_for_in_vain_is_not_asked_for_again() {
+    let mut world = World::new(LENIENT);
+    for start in [0, 5] {
+        world.make(&setup(0, 0, (start, 2), true), [InDoubtDone, Refused]);
+    }
+    assert_eq!(world.unknown(), 2);
+    let (answer, calls) = world.make(&Request::RemoveAll, [Refused, Works]);
+    assert_eq!((answer.errno, calls, world.unknown()), (libc::EIO, 2, 1));
+    world.end(End::Removal);
+}
+
+#[test]
 fn access_that_is_not_taken_back_makes_a_range_unknown() {
     for end in ENDS {
         let mut world = World::new(Kind { can_protect: true, ..STRICT });
@@ -149,6 +161,22 @@ fn a_range_s_holes_are_of_one_kind_whatever_was_removed() {
         mapper.remove(start_of(pages.0), pages.1 * page_size()).unwrap();
         assert_eq!(vmas(address, address + 5 * DAX_RANGE), 5, "one a range");
     }
+    mapper.drain_all().unwrap();
+    window.release().unwrap();
+}
+
+#[test]
+fn a_range_that_is_given_back_does_not_merge_with_its_neighbours() {
+    let _budget = Alone::new();
+    let files = File::pair(DAX_RANGE);
+    let window = HostWindowBackend::new().unwrap();
+    let mapper = Mapper::new(GuestAddress(BASE), DAX_RANGE * 5, Options::default(), |of| window.attach(of)).unwrap();
+    let address = mapper.host_address().unwrap() as u64;
+    let range = DAX_RANGE / page_size();
+    assert_eq!(vmas(address, address + 5 * DAX_RANGE), 1);
+    assert_eq!(setup(0, 0, (2 * range, range), false).make(&mapper, &files).errno, 0);
+    mapper.remove(WindowOffset(2 * DAX_RANGE), DAX_RANGE).unwrap();
+    assert_eq!(vmas(address, address + 5 * DAX_RANGE), 5, "ranges 1 and 3 have other holes than 0, 2 and 4");
     mapper.drain_all().unwrap();
     window.release().unwrap();
 }

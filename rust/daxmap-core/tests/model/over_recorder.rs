@@ -123,3 +123,14 @@ fn what_a_batch_lost_it_did_not_remove() {
         assert!(answer.failed.iter().all(|(_, errno)| *errno == libc::EIO));
     }
 }
+
+#[test]
+fn a_batch_of_one_is_tried_once() {
+    let _budget = Alone::new();
+    let files = File::pair(0);
+    let (mapper, book) = open(Options::default(), Kind { at_once: true, closing_frees: true });
+    assert_eq!(setup(0, 0, (5, 2), true).make(&mapper, &files).errno, 0);
+    book.lock().unwrap().plan = [Verdict::Unchanged].into();
+    let answer = Request::RemoveBatch(vec![pages((5, 2))]).make(&mapper, &files);
+    assert_eq!((answer.count, mapper.live_mappings()), (0, 1));
+}

@@ -92,3 +92,55 @@ impl Backend for WindowBackend {
         (self.on_close)(self.region, charge, notes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::{FileOffset, GuestAddress};
+    use crate::backend::Placement;
+    use crate::book::Mapping;
+    use crate::sys::{FileId, page_size};
+    use crate::window::Window;
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    #[test]
+    fn a_window_that_is_not_what_it_should_be_is_cut_off_and_never_freed() {
+        let window = Window::new(GuestAddress(0), 2 << 20).unwrap();
+        let (cut_off, freed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (cuts, releases) = (Arc::clone(&cut_off), Arc::clone(&freed));
+        let on_close = move |region: Box<Region>, charge: Charge, _: &mut _| {
+            drop(charge);
+            releases.store(region.release().is_ok(), Relaxed);
+            false
+        };
+        let region = Region::reserve(&window).unwrap();
+        let mut backend = WindowBackend::new(region, move || cuts.store(true, Relaxed), on_close);
+        assert!(backend.changes_at_once() && !backend.is_out_of_control());
+        assert_eq!((backend.vmas_of_window(), backend.vmas_per_mapping()), (1, 2));
+        let (program, root) = (File::open(std::env::current_exe().unwrap()).unwrap(), File::open("/").unwrap());
+        let span = |page: u64| Span::new(WindowOffset(page * page_size()), page_size()).unwrap();
+        let mut change = |file: &File, dev: u64, span: Span, old: &[Mapping]| {
+            let (fd, file_offset, file) = (file.as_raw_fd(), FileOffset(0), FileId { dev, ino: 2 });
+            let new = Placement { span, fd, file, file_offset, writable: false, prefault: false };
+            backend.change(&Change { span, old, new: Some(&new) }, &mut Vec::new())
+        };
+        // Files of these devices can be mapped, so they are not tried elsewhere first. A directory can't.
+        for dev in [1, 3] {
+            change(&program, dev, span(0), &[]).unwrap();
+        }
+        assert!(matches!(change(&root, 1, span(1), &[]), Err(Failure::Unchanged(_))), "a hole, as it should be");
+        assert!(!cut_off.load(Relaxed));
+        let file = FileId { dev: 3, ino: 2 };
+        let missing = Mapping { span: span(1), file_offset: FileOffset(0), file, writable: false };
+        assert!(matches!(change(&root, 3, span(1), &[missing]), Err(Failure::OutOfControl(_))));
+        assert!(cut_off.load(Relaxed));
+        assert!(matches!(change(&program, 1, span(1), &[]), Err(Failure::Unchanged(_))), "it is never touched again");
+        change(&program, 1, span(2), &[]).unwrap();
+        assert!(backend.is_out_of_control());
+        assert!(!Box::new(backend).close(Charge::of_process(), &mut Vec::new()));
+        assert!(!freed.load(Relaxed));
+    }
+}
