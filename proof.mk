@@ -1,8 +1,8 @@
 # Long checks; simulation, schedules and fuzzer have a quick set in `make test`. Included by the Makefile.
 
-.PHONY: proof simulate schedules fuzz sanitizers soak
+.PHONY: proof simulate schedules fuzz sanitizers soak coverage
 
-proof: simulate schedules fuzz sanitizers soak ## all of the long checks, one after the other: an hour and more
+proof: simulate schedules fuzz sanitizers soak coverage ## all of the long checks, one after the other: an hour and more
 
 FIRST_SEED ?= 0
 SEEDS ?= 100000
@@ -23,8 +23,11 @@ SECONDS ?= 60
 fuzz: ## fuzz the Rust core, a minute a target, as `make test` does; make fuzz SECONDS=1200 ARGS="decode server"
 	bash scripts/fuzz.sh $(SECONDS) $(ARGS)
 
-sanitizers: ## run the Rust tests under AddressSanitizer and ThreadSanitizer; make sanitizers ARGS=address
+sanitizers: $(TOOLS) ## run tests of Rust and Python under AddressSanitizer and ThreadSanitizer; make sanitizers ARGS=address
 	bash scripts/sanitizers.sh $(ARGS)
 
 soak: $(BUILT) ## ten million operations with failures: nothing may pile up, nor become slow; make soak ARGS=1000000
 	PYTHONPATH=tests $(BIN)/python -m soak $(ARGS)
+
+coverage: $(TOOLS) ## say which lines of Rust and Python no test runs; it fails for one that tests/uncovered.toml has no reason for
+	bash scripts/coverage.sh $(ARGS)

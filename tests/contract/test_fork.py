@@ -225,6 +225,19 @@ def test_mapper_made_in_a_child_works_there(subject: Subject, tmp_path: Path) ->
     subject.agree()
 
 
+def test_window_of_the_parent_s_takes_no_mapper_in_a_child() -> None:
+    backend = HostWindowBackend()
+
+    def make_mapper() -> None:
+        with pytest.raises(PermissionError, match="made before the process forked"):
+            DaxMapper(1 << 40, 2 << 20, backend)
+
+    in_fork(make_mapper)
+    with DaxMapper(1 << 40, 2 << 20, backend) as mapper:
+        assert mapper.host_address is not None
+    backend.release()
+
+
 def test_release_in_a_child_is_refused(rig: Rig) -> None:
     backend = HostWindowBackend()
     mapper = DaxMapper(1 << 40, 2 << 20, backend)

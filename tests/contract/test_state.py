@@ -4,7 +4,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
-from errno import EACCES, ENODEV, ENOENT, ENOSPC, ENOTEMPTY, EROFS, ESTALE
+from errno import EACCES, EBADF, ENODEV, ENOENT, ENOSPC, ENOTEMPTY, EROFS, ESTALE
 from typing import Any
 
 import pytest
@@ -128,6 +128,17 @@ def test_opener_that_raises_undoes_all(rig: Rig, exported: State, error: BaseExc
         subject.mapper.restore_state(exported, opener)
     assert caught.value is error
     subject.agree()
+
+
+def test_opener_that_gives_no_file(rig: Rig, exported: State) -> None:
+    subject = rig.open()
+    for answer in (None, True, "path"):
+        said = refused(subject, exported, lambda *_, answer=answer: answer)
+        assert isinstance(said, TypeError)
+        assert f"the opener returned a {type(answer).__name__}" in str(said)
+    closed = os.open(rig.files[0].path, os.O_RDONLY | os.O_CLOEXEC)
+    os.close(closed)
+    assert errno_of(refused(subject, exported, lambda *_: closed)) == EBADF
 
 
 def test_file_that_is_open_for_too_little(rig: Rig, exported: State) -> None:

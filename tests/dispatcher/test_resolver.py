@@ -1,6 +1,7 @@
 """Resolvers that misbehave, behind DaxDispatcher."""
 
 import errno
+import inspect
 import logging
 import os
 from collections.abc import Callable
@@ -55,6 +56,13 @@ def test_resolver_that_gives_no_file(mapper: DaxMapper, what: Callable[[], int],
     dispatcher = DaxDispatcher(mapper, lambda *_: what())
     assert dispatcher.handle(map_request(NODE, 0)) == answer(errno_)
     assert len(mapper) == 0
+
+
+def test_resolver_of_c_code_that_tells_no_signature_is_tried(mapper: DaxMapper) -> None:
+    with pytest.raises(ValueError, match="no signature"):
+        inspect.signature(max)
+    dispatcher = DaxDispatcher(mapper, max)  # type: ignore[arg-type]
+    assert dispatcher.handle(map_request(NODE, 0)) == answer(errno.EIO)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import grp
 import os
 import platform
 from collections.abc import Iterator
+from errno import ENXIO, EPERM
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,19 @@ def the_user_has_joined_the_group_since(rig: Rig) -> None:
     assert remedy == f"log in again: {user} has joined the group kvm since"
 
 
+@root
+def the_user_has_no_name(rig: Rig) -> None:
+    """As where a container runs under a number of its own."""
+
+    def unnamed() -> str:
+        raise OSError(ENXIO, "No username set in the environment")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(getpass, "getuser", unnamed)
+        remedy = remedy_without_right(device_of(rig, 0o060, 54321))
+    assert remedy == "`sudo usermod -aG 54321 $USER`, then log in again"
+
+
 @pytest.mark.parametrize("body", anyone, ids=name_of)
 def test_no_right_to_open_the_device(tmp_path: Path, body: Body) -> None:
     run_in_child(body, "host-window", tmp_path)
@@ -146,6 +160,26 @@ def test_no_right_to_open_the_device_of_a_group(tmp_path: Path, body: Body) -> N
 @pytest.mark.parametrize("body", other_group, ids=name_of)
 def test_no_right_to_open_the_device_of_a_group_with_a_name(tmp_path: Path, body: Body) -> None:
     run_in_child(body, "host-window", tmp_path)
+
+
+def test_no_right_to_look_for_the_device(tmp_path: Path) -> None:
+    """As where a folder of its may not be entered. Root may enter all: so this is a name that leads round and round."""
+    device = tmp_path / "kvm"
+    device.symlink_to(device)
+    (fact,) = kvm(str(device))
+    assert fact.state == "warn"
+    assert fact.remedy == f"give this process the right to open {device}"
+
+
+def test_sandbox_that_keeps_the_device_from_being_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that is neither its absence nor its rights': of seccomp, or of the cgroup's list of devices."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(EPERM, os.strerror(EPERM))
+
+    monkeypatch.setattr(os, "open", refuse)
+    (fact,) = kvm(str(tmp_path))
+    assert fact.remedy == f"let the container or sandbox use {tmp_path}"
 
 
 def test_number_of_slots_is_told() -> None:
@@ -188,6 +222,14 @@ def test_framework_refuses_a_vm(standin: Standin) -> None:
     assert fact.state == "warn"
     assert f"{Code.BUSY:#x}" in fact.detail
     assert standin.operations() == [Operation.CREATE, Operation.CREATE]
+
+
+def test_program_without_the_entitlement(standin: Standin) -> None:
+    standin.deny()
+    fact = hvf(standin.path)
+    assert fact.state == "warn"
+    assert "HV_DENIED" in fact.detail
+    assert "sign it" in (fact.remedy or "")
 
 
 def test_no_framework_is_a_warning() -> None:

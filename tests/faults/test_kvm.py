@@ -84,6 +84,18 @@ def slot_past_limits_that_kvm_does_not_tell_is_refused_with_the_mapper(rig: Rig)
         assert caught.value.errno == EINVAL
 
 
+@of_kvm
+def window_past_the_cpu_s_addresses_is_refused_and_says_so(rig: Rig) -> None:
+    """Which KVM says with EINVAL, where the emulated CPU has no more than this one."""
+    assert isinstance(rig, KvmRig)
+    if "address sizes" not in Path("/proc/cpuinfo").read_text():
+        return  # of other processors it is not told
+    faults.plan(Call.SET_SLOT, Fault(EINVAL))
+    with pytest.raises(OSError, match=r"its end is past the \d+ physical address bits of this CPU") as caught:
+        DaxMapper(1 << 60, SIZE, KvmBackend(rig.vm.fd, 1))
+    assert caught.value.errno == EINVAL
+
+
 @pytest.mark.usefixtures("needs_kvm")
 @pytest.mark.parametrize("body", of_kvm, ids=name_of)
 def test_fault(fault_library: Path, tmp_path: Path, body: Body) -> None:

@@ -16,10 +16,13 @@ from support.damage import FREE, check_given_up, opened, setup
 from support.faults import Call, Effect, Fault
 from support.host import PAGE, shown_in
 from support.records import Prober, recording
-from support.rig import Rig
+from support.rig import Rig, Subject
 from support.rigs import KvmRig, address_of, expected_in
 
 scenario = Scenarios()
+
+SLOT = 2 << 20
+"""Bytes of the window whose holes are of one kind."""
 
 
 @scenario
@@ -76,6 +79,32 @@ def batch_whose_holes_could_be_refilled_is_removed(rig: Rig) -> None:
     assert (result.removed, result.failed) == (5, [])
     subject.model = {5 * PAGE: subject.model[5 * PAGE]}
     subject.agree()
+
+
+def opened_at_a_slot(rig: Rig) -> Subject:
+    """A mapper with one mapping, after whose removal the holes of the slots beside it change as well."""
+    subject = rig.open(8 * SLOT)
+    subject.map(rig.file(1), 4 * SLOT, SLOT)
+    return subject
+
+
+@scenario
+def hole_beside_a_removed_range_may_stay_as_it_is(rig: Rig) -> None:
+    subject = opened_at_a_slot(rig)
+    faults.plan(Call.CLEAR, Fault(ENOMEM, skip=1))
+    subject.remove(4 * SLOT, SLOT)
+    subject.agree()
+    assert subject.mapper.stats().errors == {}
+
+
+@scenario
+def intruder_beside_a_removed_range_closes_the_mapper(rig: Rig) -> None:
+    subject = opened_at_a_slot(rig)
+    faults.plan(Call.CLEAR, Fault(ENOMEM, Effect.INTRUDE, skip=1))
+    with pytest.raises(OSError, match="given up") as caught:
+        subject.mapper.remove_mapping(4 * SLOT, SLOT)
+    assert caught.value.errno == EIO
+    check_given_up(subject, faults.intruder(), swept=0)
 
 
 @scenario

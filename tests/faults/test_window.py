@@ -19,11 +19,26 @@ from support.damage import FREE, check_given_up, holes_in, opened, setup
 from support.faults import Call, Effect, Fault
 from support.host import PAGE
 from support.limits import errno_of
-from support.records import Prober, recording
+from support.records import LOGGER, Prober, Recorder, recording
 from support.rig import Rig, Subject
 from support.rigs import KvmRig, address_of
 
 of_any, of_kvm, of_a_host_window = Scenarios(), Scenarios(), Scenarios()
+
+
+@of_a_host_window
+def window_that_a_device_keeps_and_the_host_does_not_free_is_told(rig: Rig) -> None:
+    subject = opened(rig, live=1)
+    address = address_of(subject.mapper)
+    with subject.mapper.resolve(subject.mapper.base, PAGE, writable=False):
+        subject.mapper.close()
+        subject.release()
+        faults.plan(Call.FREE, Fault(ENOMEM))
+        recorder = Recorder()
+        LOGGER.addHandler(recorder)
+    LOGGER.removeHandler(recorder)
+    assert [f"host window at {address:#x} stays reserved" in told for told in recorder.take(logging.WARNING)] == [True]
+    subject.abandon()
 
 
 @of_a_host_window

@@ -155,6 +155,12 @@ def test_machine_stands_for_its_descriptor() -> None:
         vm.run(guest.load(0))
 
 
+def test_program_that_is_no_machine_code_is_named(vm: Vm) -> None:
+    with pytest.raises(TypeError, match="program: str is neither a Program nor bytes"):
+        vm.run("hlt")  # type: ignore[arg-type]
+    assert vm.run(guest.load(0x8000)) == Halted((0,))
+
+
 def test_device_that_is_not_kvm_is_refused() -> None:
     assert errno_of(lambda: Vm(RAM_SIZE, device="/dev/null")) == ENOTTY
 

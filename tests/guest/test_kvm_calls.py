@@ -1,10 +1,11 @@
 """The calls of KVM that `daxmap.kvm` offers to a VMM."""
 
 import ctypes
+import fcntl
 import mmap
 import os
 from collections.abc import Iterator
-from errno import EEXIST, EINVAL, ENOTTY
+from errno import EEXIST, EINVAL, ENOTSUP, ENOTTY
 
 import pytest
 
@@ -132,6 +133,13 @@ def test_slots_are_as_many_as_the_capability_says(vm: Vm, memory: Memory) -> Non
 
 def test_version_is_checked(kvm_fd: int) -> None:
     check_api_version(kvm_fd)
+
+
+def test_other_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "ioctl", lambda _fd, _request: 11)  # which KVM had in 2007
+    with pytest.raises(OSError, match="version 11, not 12") as caught:
+        check_api_version(0)
+    assert caught.value.errno == ENOTSUP
 
 
 def test_what_is_not_kvm_is_refused(memory: Memory) -> None:

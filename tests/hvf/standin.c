@@ -33,7 +33,7 @@ struct call {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     uint64_t page_size;
-    bool vm;
+    bool vm, denied;
     struct range ranges[MAX_RANGES];
     size_t range_count;
     struct call calls[MAX_CALLS];
@@ -102,8 +102,8 @@ static hv_return_t admit(void) {
 hv_return_t hv_vm_create(void *config) {
     (void)config;
     pthread_mutex_lock(&lock);
-    hv_return_t code = record(CREATE, (struct range){0}, state.vm ? HV_BUSY : HV_SUCCESS);
-    state.vm = true;
+    hv_return_t code = record(CREATE, (struct range){0}, state.denied ? HV_DENIED : state.vm ? HV_BUSY : HV_SUCCESS);
+    state.vm = !state.denied;
     pthread_mutex_unlock(&lock);
     return code;
 }
@@ -187,6 +187,13 @@ void standin_reset(uint64_t page_size) {
     pthread_mutex_lock(&lock);
     memset(&state, 0, sizeof state);
     state.page_size = page_size;
+    pthread_mutex_unlock(&lock);
+}
+
+/* The program lacks the entitlement from now on: it is denied a VM. */
+void standin_deny(void) {
+    pthread_mutex_lock(&lock);
+    state.denied = true;
     pthread_mutex_unlock(&lock);
 }
 

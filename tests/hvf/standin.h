@@ -14,6 +14,7 @@ typedef uint64_t hv_memory_flags_t;
 #define HV_BAD_ARGUMENT HV_CODE(3)
 #define HV_NO_RESOURCES HV_CODE(5)
 #define HV_NO_DEVICE HV_CODE(6)
+#define HV_DENIED HV_CODE(7)
 #define HV_FAULT HV_CODE(8)
 
 #define HV_MEMORY_READ 1u

@@ -143,6 +143,10 @@ class Standin:
 
     # The test.
 
+    def deny(self) -> None:
+        """Take the entitlement from this program, which has no VM."""
+        self._library.standin_deny()
+
     def fail(self, nth: int, code: Code = Code.ERROR, *, count: int = 1) -> None:
         """Have `count` calls that change memory fail, from the `nth` on, counted from 1."""
         self._library.standin_fail(nth, count, code)

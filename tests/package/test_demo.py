@@ -16,7 +16,8 @@ from daxmap import DaxMapper
 from daxmap.cli import main
 from daxmap.demo import run, story
 from daxmap.demo.choice import GUESTS, Choice
-from daxmap.demo.machine import AccessRefusedError, HostGuest
+from daxmap.demo.machine import AccessRefusedError, CpuGuest, HostGuest
+from daxmap.exits import Stopped
 from support.guests import open_vm
 from support.programs import TIMEOUT
 from support.windows import host_window
@@ -197,6 +198,14 @@ class ReadableHole(HostGuest):
             return 0
 
 
+class DeadWindow(HostGuest):
+    """Its window is gone before it does anything, which no address explains."""
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        self.mapper.close()
+        super().copy(source, target, length)
+
+
 class LostStore(HostGuest):
     """A store that arrives nowhere, where it is allowed."""
 
@@ -204,7 +213,13 @@ class LostStore(HostGuest):
         super().store(address, value ^ value)
 
 
-LIARS = [(WrongByte, "copy"), (LetThrough, "refuse"), (LostStore, "upgrade"), (ReadableHole, "remove")]
+LIARS = [
+    (WrongByte, "copy"),
+    (DeadWindow, "copy"),
+    (LetThrough, "refuse"),
+    (LostStore, "upgrade"),
+    (ReadableHole, "remove"),
+]
 
 
 @pytest.mark.parametrize(("liar", "step"), LIARS)
@@ -239,6 +254,14 @@ def test_demo_says_what_went_wrong(
     told = capsys.readouterr().out
     assert "-> WRONG: StepFailedError: target.bin differs" in told
     assert "Something was WRONG" in told
+
+
+def test_program_that_an_exception_ends_is_wrong(mapper: DaxMapper, tmp_path: Path) -> None:
+    guest = CpuGuest("broken", "a CPU", lambda _program: Stopped("an exception"), mapper)
+    *before, last = story.tell(story.Scene(guest, BASE, tmp_path))
+    assert all(outcome.ok for outcome in before)
+    assert (last.step.name, last.ok) == ("copy", False)
+    assert last.detail == "GuestError: an exception"
 
 
 def test_window_in_ram_is_wrong(mapper: DaxMapper, tmp_path: Path) -> None:

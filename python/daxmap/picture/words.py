@@ -2,6 +2,7 @@
 
 import os
 import textwrap
+from itertools import accumulate
 
 from daxmap.textwidth import can_encode, columns
 
@@ -67,9 +68,5 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
 
 def _fitting(text: str, limit: int) -> str:
     """The longest beginning that fits."""
-    used = 0
-    for index, char in enumerate(text):
-        used += columns(char)
-        if used > limit:
-            return text[:index]
-    return text
+    ends = accumulate(map(columns, text))
+    return "".join(char for char, end in zip(text, ends, strict=True) if end <= limit)

@@ -262,6 +262,8 @@ fn a_reply_offers_what_the_guest_offered_and_keeps_the_rest() {
     assert_eq!(negotiated(BOTH, 51), (Some(Offer::Made), alignment.to_vec()));
     assert_eq!(negotiated(BOTH, 47), (Some(Offer::TooShort { body: 31 }), vec![]));
     assert_eq!(negotiated(BOTH & !(1 << 26), 80), (Some(Offer::NotWanted), vec![]));
+    let told = [Offer::Made, Offer::NotWanted, Offer::TooShort { body: 31 }].map(|offer| offer.to_string());
+    assert!(told[0].contains("may map") && told[1].contains("FUSE_MAP_ALIGNMENT") && told[2].contains("31 bytes"));
 }
 
 #[test]

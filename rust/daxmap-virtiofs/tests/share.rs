@@ -39,6 +39,7 @@ fn nothing_of_a_read_only_share_is_mapped_to_be_written() {
     };
     assert_eq!(told(3), -libc::EROFS);
     assert_eq!(mapper.live_mappings(), 0);
+    assert!(format!("{server:?}").contains(&format!("{options:?}")), "{server:?}");
     assert_eq!(told(2), 0);
     assert_eq!(told(3), -libc::EROFS);
     mapper.drain_all().unwrap();

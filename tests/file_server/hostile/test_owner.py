@@ -1,21 +1,28 @@
 """Whose files are, that a guest makes, and what it can't make: programs that run as the host, devices."""
 
+import logging
 import os
+import platform
 import stat
 import struct
 from collections.abc import Callable
+from errno import EPERM
 from pathlib import Path
 
 import pytest
 
-from daxmap import DaxMapper
+from daxmap import DaxMapper, FileServer
+from support.children import run_in_child
 from support.fuse_client import ROOT, Client, Op, errno_of
 from support.guest_requests import READ, READ_WRITE, SLOT
-from support.sandbox import needs_root
+from support.records import LOGGER, Recorder
+from support.rig import Rig
+from support.sandbox import forbid, needs_root, needs_seccomp
 
 Serve = Callable[..., Client]
 
 OWNERS = pytest.mark.parametrize("owner", ["host", pytest.param("guest", marks=needs_root)])
+UNSHARE = {"x86_64": (272,), "aarch64": (97,)}.get(platform.machine(), ())
 PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 
 
@@ -157,3 +164,21 @@ def test_attributes_of_users_come_and_go(guest: Client, share: Path) -> None:
     assert errno_of(guest.setxattr, ROOT, b"user." + b"n" * 251, b"value") == "ERANGE"
     assert errno_of(guest.setxattr, ROOT, b"user.large", bytes(65_537)) in {"E2BIG", "ENOSPC"}
     assert struct.unpack("<II", guest.listxattr(ROOT, 0)) == (0, 0)
+
+
+def the_umask_is_the_process_s(rig: Rig) -> None:
+    forbid(UNSHARE, EPERM)
+    recorder = Recorder()
+    LOGGER.addHandler(recorder)
+    guest = Client(FileServer(rig.file().path.parent))
+    LOGGER.removeHandler(recorder)
+    [told] = recorder.take(logging.WARNING)
+    assert "the process's umask applies to files that the guest makes" in told
+    guest.init()
+    os.umask(0o077)
+    assert guest.create(b"made", mode=0o666)[0].attr.mode & 0o777 == 0o600
+
+
+@needs_seccomp
+def test_thread_that_has_no_umask_of_its_own_says_so(tmp_path: Path) -> None:
+    run_in_child(the_umask_is_the_process_s, "host-window", tmp_path)

@@ -82,6 +82,18 @@ def test_guest_may_believe_what_it_was_told_for_a_time(serve: Serve, cache: str,
     assert struct.unpack("<QI", guest.ask(Op.GETATTR, ROOT, bytes(16))[:12]) == (seconds, 0)
 
 
+@pytest.mark.parametrize(("cache", "of_file", "of_directory"), [("never", 1, 0), ("auto", 0, 0), ("always", 2, 2 | 8)])
+def test_guest_may_keep_what_it_has_read(serve: Serve, cache: str, of_file: int, of_directory: int) -> None:
+    """By FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE and FOPEN_CACHE_DIR of linux/fuse.h: 1, 2 and 8."""
+    guest = serve(cache=cache)
+    for opcode, node, flags, expected in (
+        (Op.OPEN, guest.walk(b"file"), os.O_RDONLY, of_file),
+        (Op.OPENDIR, ROOT, os.O_DIRECTORY, of_directory),
+    ):
+        _, told, _ = struct.unpack("<QII", guest.ask(opcode, node, struct.pack("<II", flags, 0)))
+        assert told == expected
+
+
 @pytest.mark.parametrize("plus", [False, True])
 def test_directory_is_told_whole_in_pieces_of_any_size(guest: Client, share: Path, *, plus: bool) -> None:
     for length in range(1, 256, 7):  # each padding

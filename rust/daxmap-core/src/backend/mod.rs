@@ -84,16 +84,6 @@ pub enum Failure {
     OutOfControl(Refusal),
 }
 
-impl Failure {
-    /// Why.
-    #[must_use]
-    pub fn cause(&self) -> &Refusal {
-        match self {
-            Self::Unchanged(cause) | Self::Lost { cause, .. } | Self::OutOfControl(cause) => cause,
-        }
-    }
-}
-
 /// Keeps host memory where it is until it is dropped, whatever becomes of the mapping that shows it.
 pub type Hold = Box<dyn Debug + Send + Sync>;
 

@@ -170,6 +170,12 @@ mod tests {
     }
 
     #[test]
+    fn one_that_stands_for_others_has_its_name() {
+        let told = [libc::EAGAIN, libc::ENOMEM, libc::ENOENT].map(|errno| GuestErrno::new(Errno(errno), true));
+        assert_eq!(told.map(|errno| errno.to_string()), ["EIO", "ENOSPC", "Linux errno 2"]);
+    }
+
+    #[test]
     fn what_is_no_errno_of_a_guest_s_is_eio() {
         for errno in [i32::MIN, -1, 0, 72, 106, 107, 5000, i32::MAX] {
             assert_eq!(from_macos(errno), EIO, "{errno}"); // 72: EBADRPC

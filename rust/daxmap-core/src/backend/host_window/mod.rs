@@ -190,3 +190,17 @@ impl fmt::Display for HostWindowBackend {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::GuestAddress;
+
+    #[test]
+    fn a_window_tells_where_it_lies() {
+        let window = Window::new(GuestAddress(1 << 32), 2 << 20).unwrap();
+        let backend = HostWindowBackend::new().unwrap().attach(&window).unwrap();
+        let told = format!("{backend:?}");
+        assert!(told.contains(&backend.host_address().unwrap().to_string()), "{told}");
+    }
+}
