@@ -16,6 +16,11 @@ from support.host import PAGE, descriptors
 from support.mounts import mount_overlay, skip_without_mounts, unshare_mounts
 from support.rig import Rig
 
+# include/uapi/linux/fuse.h
+AUTO_INVAL_DATA = 1 << 12
+EXPLICIT_INVAL_DATA = 1 << 25
+FOPEN_KEEP_CACHE = 1 << 1
+
 
 def shown(mapper: DaxMapper, offset: int, length: int) -> bytes:
     return mapper.read(mapper.base + offset, length)
@@ -43,6 +48,29 @@ def test_growth_shows_through_the_old_mapping(directory: Path, mapper: DaxMapper
     assert guest.write(nodeid, fh, b"grown", 3 * PAGE) == 5
     assert shown(mapper, 3 * PAGE, 5) == b"grown"
     assert guest.getattr(nodeid).size == 3 * PAGE + 5
+
+
+@pytest.mark.parametrize(
+    ("offered", "has_pages"),
+    [(FUSE_MAP_ALIGNMENT, False), (FUSE_MAP_ALIGNMENT | FUSE_INIT_EXT | FUSE_HAS_INODE_DAX, True), (0, True)],
+    ids=["dax=always", "dax=inode", "dax=never"],
+)
+def test_guest_that_maps_all_files_is_to_drop_none(server: FileServer, offered: int, *, has_pages: bool) -> None:
+    guest = Client(server)
+    told = InitOut.parse(guest.init(AUTO_INVAL_DATA | EXPLICIT_INVAL_DATA | offered))
+    assert told.flags & (AUTO_INVAL_DATA | EXPLICIT_INVAL_DATA) == (
+        AUTO_INVAL_DATA if has_pages else EXPLICIT_INVAL_DATA
+    )
+    made, _ = guest.create(b"file")
+    opened = guest.ask(Op.OPEN, made.nodeid, bytes(8))
+    created = guest.ask(Op.CREATE, ROOT, struct.pack("<4I", os.O_RDWR | os.O_CREAT, 0o100644, 0, 0) + b"file\0")
+    for flags in (opened[8:12], created[-8:-4]):
+        assert int.from_bytes(flags, "little") == (0 if has_pages else FOPEN_KEEP_CACHE)
+
+
+def test_guest_that_knows_no_other_way_drops_pages(server: FileServer) -> None:
+    told = InitOut.parse(Client(server).init(AUTO_INVAL_DATA | FUSE_MAP_ALIGNMENT))
+    assert told.flags & (AUTO_INVAL_DATA | EXPLICIT_INVAL_DATA) == AUTO_INVAL_DATA
 
 
 def test_handle_that_is_named_is_mapped(directory: Path, mapper: DaxMapper, guest: Client) -> None:

@@ -153,6 +153,11 @@ impl FileServer {
                     if self.mapper.is_some() {
                         self.session.negotiate(&init, reply);
                     }
+                    let has_pages = self.mapper.is_none() || !init.maps_all_files();
+                    self.share.guest_has_pages(has_pages);
+                    if !has_pages {
+                        marks::mark_without_pages(&init, reply);
+                    }
                 }
                 answered
             }

@@ -62,6 +62,13 @@ impl Init {
         let (flags, rest) = rest.split_first_chunk()?;
         Some(Self { major: u32::from_le_bytes(*major), flags: all_flags(*flags, rest.first_chunk().copied()) })
     }
+
+    /// Whether the guest maps each regular file that it uses, as Linux does where it is mounted with `-o dax`: then it wants a
+    /// window, but no marks of files (`fuse_new_init` and `fuse_should_enable_dax` in fs/fuse).
+    #[must_use]
+    pub fn maps_all_files(&self) -> bool {
+        self.flags & (MAP_ALIGNMENT | HAS_INODE_DAX) == MAP_ALIGNMENT
+    }
 }
 
 /// Puts the DAX part into a device's own reply to `init`, given whole, header included: `map_alignment` for a host with

@@ -28,6 +28,7 @@ use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
 use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(crate) struct Share {
     /// Descriptors of files that are mapped, by inode and whether they are writable.
     mapped: Mutex<Recent<(u64, bool), Arc<OwnedFd>>>,
     on_overlayfs: bool,
+    /// Whether the guest keeps pages of files in its own memory: not where it maps all of them.
+    guest_has_pages: AtomicBool,
 }
 
 impl Share {
@@ -79,6 +82,7 @@ impl Share {
             proc,
             mapped: Mutex::new(Recent::new(part(4))),
             on_overlayfs,
+            guest_has_pages: AtomicBool::new(true),
         })
     }
 

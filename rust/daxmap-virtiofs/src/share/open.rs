@@ -11,6 +11,7 @@ use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, fchmod};
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 
 /// What of a guest's open(2) flags is left, beside the access mode: the others are the guest's own affair, or would have
 /// the host do what the guest may not.
@@ -70,10 +71,17 @@ impl Share {
         Ok((fh, if self.options.cache == Cache::Always { cached } else { OpenOptions::empty() }))
     }
 
-    /// How the guest is to treat the pages of a file that it has opened.
+    /// Whether a guest that has just started keeps pages of files in its own memory.
+    pub(crate) fn guest_has_pages(&self, has_pages: bool) {
+        self.guest_has_pages.store(has_pages, Ordering::Relaxed);
+    }
+
+    /// How the guest is to treat the pages of a file that it has opened. One that has none of its own keeps what it has mapped:
+    /// Linux would take that out of all page tables, and from 6.15 or so to 7.3 at least counts wrong when it does.
     pub(super) fn how_opened(&self) -> OpenOptions {
         match self.options.cache {
             Cache::Never => OpenOptions::DIRECT_IO,
+            Cache::Auto if !self.guest_has_pages.load(Ordering::Relaxed) => OpenOptions::KEEP_CACHE,
             Cache::Auto => OpenOptions::empty(),
             Cache::Always => OpenOptions::KEEP_CACHE,
         }
