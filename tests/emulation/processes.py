@@ -91,6 +91,11 @@ class Process:
             raise GoneError(f"{self.name} has closed its output")
         return line
 
+    @property
+    def pid(self) -> int:
+        """Its number, for /proc."""
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)

@@ -16,17 +16,20 @@ from emulation.processes import end_what_was_started
 from linux_guest.bench import run_bench
 from linux_guest.report import Report
 from linux_guest.run import run_checks, run_shell
+from linux_guest.soak.run import run_soak
 from linux_guest.system import System, set_up
 
 
 def main(arguments: list[str]) -> int:
-    """`shell [OPTIONS]` is for a person, `bench` measures; other words choose checks by their names."""
+    """`shell [OPTIONS]` is for a person, `bench` measures, `soak` takes long; other words choose checks by name."""
     end_what_was_started()
     with run_folder(CACHE) as folder:
         try:
             systems = set_up(CACHE, folder)
         except SkippedError as reason:
             return skipped(reason, "LINUX_GUEST")
+        if arguments[:1] == ["soak"]:
+            return run_soak(systems[-1], folder / "soak", arguments[1:])
         if arguments[:1] == ["bench"]:
             return run_bench(systems[-1], Apt(CACHE / "apt"), CACHE, folder / "bench", arguments[1:])
         if arguments[:1] == ["shell"]:

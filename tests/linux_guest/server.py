@@ -35,13 +35,14 @@ class Status:
 
 
 class Server:
-    """A share that is served until its guest is gone."""
+    """A share that is served until its guest is gone; not `once`, to one guest after another."""
 
-    def __init__(self, tag: str, directory: Path, folder: Path, options: Sequence[str]) -> None:
+    def __init__(self, tag: str, directory: Path, folder: Path, options: Sequence[str], *, once: bool = True) -> None:
         self.tag = tag
         self.socket = f"{tag}.sock"  # in `folder`, where QEMU runs, too: paths of sockets have to be short
-        command = [program(), "serve", str(directory), "--socket", self.socket, "--tag", tag, "--once", "--json"]
-        self.process = Process(f"server-{tag}", [*command, *options], folder)
+        command = [program(), "serve", str(directory), "--socket", self.socket, "--tag", tag, "--json"]
+        self.process = Process(f"server-{tag}", [*command, *(["--once"] if once else []), *options], folder)
+        self.errors = folder / f"{self.process.name}-errors.log"
         self._folder = folder
 
     def wait_until_ready(self) -> None:
@@ -61,6 +62,11 @@ class Server:
         code = self.process.wait(STATUS_LIMIT)
         assert code == 0, f"{self.process.name} exits with {code}"
         return status
+
+    def end(self) -> Status:
+        """End it, and see what it says then."""
+        self.process.signal(signal.SIGTERM)
+        return self.final_status()
 
     def _next_status(self) -> Status:
         deadline = time.monotonic() + STATUS_LIMIT

@@ -14,6 +14,7 @@ from support.programs import TIMEOUT
 
 _CLONE_NEWNS = 0x0002_0000
 _CLONE_NEWUSER = 0x1000_0000
+_MNT_DETACH = 2
 _MS_REC_PRIVATE = 0x4000 | 0x4_0000
 
 
@@ -32,6 +33,11 @@ def unshare_mounts() -> None:
 def mount(kind: str, directory: Path, options: str = "") -> None:
     """Mount a file system of a kind, after `unshare_mounts`."""
     _check(LIBC.mount(b"daxmap-test", bytes(directory), kind.encode(), 0, options.encode()), f"mount of {kind}")
+
+
+def unmount(directory: Path) -> None:
+    """Take it away, whatever still uses it."""
+    _check(LIBC.umount2(bytes(directory), _MNT_DETACH), f"unmount of {directory}")
 
 
 def mount_overlay(base: Path, files: Mapping[str, bytes]) -> Path:
