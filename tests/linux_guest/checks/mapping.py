@@ -151,3 +151,16 @@ def per_inode_dax(rig: Rig) -> None:
         assert rig.guest.stat(rig.inode.path("inode")).is_dax, "statx does not say STATX_ATTR_DAX"
     assert rig.inode.count("setup_count") > before, "the file is not mapped"
     same_bytes((rig.inode.host / "inode").read_bytes()[PAGE:][:8], b"stored!!", "the host's file")
+
+
+@checks
+def open_again_under_a_mapping(rig: Rig) -> None:
+    content = rig.always.fill("open-again", 2 * RANGE)
+    path = rig.always.path("open-again")
+    with rig.guest.mapped(path, 2 * RANGE) as address:
+        rig.guest.crc(address, 2 * RANGE)
+        with rig.guest.opened(path):
+            pass
+        same(rig.guest.crc(address, 2 * RANGE), zlib.crc32(content), "checksum")
+    # Linux 7.3 warns, once, where it drops pages of a file that a process has mapped.
+    same(rig.guest.shell("dmesg | grep 'WARNING: fs/dax.c' || true"), "", "what the kernel says")

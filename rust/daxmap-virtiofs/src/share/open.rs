@@ -77,7 +77,7 @@ impl Share {
     }
 
     /// How the guest is to treat the pages of a file that it has opened. One that has none of its own keeps what it has mapped:
-    /// Linux would take that out of all page tables, and from 6.15 or so to 7.3 at least counts wrong when it does.
+    /// Linux would take that out of all page tables, and 7.3 counts its uses wrong when it does (`dax_disassociate_entry`, fs/dax.c).
     pub(super) fn how_opened(&self) -> OpenOptions {
         match self.options.cache {
             Cache::Never => OpenOptions::DIRECT_IO,
