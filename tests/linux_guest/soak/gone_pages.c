@@ -1,6 +1,6 @@
-// Preloaded into QEMU, which would die of SIGBUS where a guest touches a page that the host has cut off a file, or for which the
-// disk has no room. A page of bytes that no file has is put there instead, and the guest goes on: it sees that the page is gone,
-// until the range is mapped again. (KVM has exits for this: docs/how-to/coherence.md.)
+// Preloaded into QEMU, which would die of SIGBUS where a guest touches a page that the host has cut off a file, or for which
+// the disk has no room. A page of bytes that no file has is put there instead, and the guest goes on: it sees that the page
+// is gone, until the range is mapped again. (KVM has exits for this: docs/how-to/coherence.md.)
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>

@@ -132,4 +132,4 @@ class Crew:
 
     def tell_where_they_wait(self) -> None:
         """Have the kernel's log say it."""
-        self._guest.shell("echo w >/proc/sysrq-trigger")
+        self._guest.shell("echo w >/proc/sysrq-trigger; sleep 1")

@@ -36,24 +36,28 @@ class Soak:
 
     def __init__(self, system: System, folder: Path, disk: Disk, seed: int) -> None:
         self._system, self._folder, self._disk, self._seed = system, folder, disk, seed
-        self._host = Host(disk, random.Random(seed))  # noqa: S311
+        self.host = Host(disk, random.Random(seed))  # noqa: S311
         make_files(disk.share)
         self._gone_pages = build_gone_pages(folder)
         build_initramfs(folder / "initramfs", system.kernel, system.busybox, system.agent, build_worker(folder))
         self._server = Server("share", disk.share, folder, ["--window", f"{WINDOW // MIB}MiB"], once=False)
-        self._record = Record()
+        self.record = Record()
 
     def run(self, seconds: float) -> list[str]:
-        """What is wrong at the end. What is wrong on the way is an exception."""
+        """What is wrong at the end. What is wrong on the way is an exception, and ends it."""
         end, boots = time.monotonic() + seconds, 0
         with self._server.process:
             self._server.wait_until_ready()
             while time.monotonic() < end:
                 self._boot(boots := boots + 1, end)
-            status = self._server.end()
-        record = self._record
-        print(report.table(record, self._host, status), flush=True)
-        return [*checks.growth(record.samples), *checks.slowness(record.speeds), *checks.absence(record.work)]
+            self.record.status = self._server.end()
+        record = self.record
+        return [
+            *checks.unknown_warnings(record.warnings),
+            *checks.growth(record.samples),
+            *checks.slowness(record.speeds),
+            *checks.absence(record.work),
+        ]
 
     def _boot(self, number: int, end: float) -> None:
         """From a boot to a power-off."""
@@ -62,12 +66,13 @@ class Soak:
             machine.wait_until_booted()
             is_last = False
             while not is_last:
-                mount = len(self._record.samples) + 1
+                mount = len(self.record.samples) + 1
                 is_last = time.monotonic() + MOUNTED >= end or mount % MOUNTS == 2
                 self._mount(machine, mount)
             machine.power_off()
-        self._record.warnings += checks.check_kernel_log(machine.log)
-        self._record.gone += machine.gone()
+        checks.check_kernel_log(machine.log)
+        self.record.warnings += checks.kernel_warnings(machine.log)
+        self.record.gone += machine.gone()
 
     def _mount(self, machine: GuestMachine, number: int) -> None:
         """One mount, from the workers' start to a look at what they have left."""
@@ -85,8 +90,9 @@ class Soak:
         status = self._server.status()
         checks.check_counters(status, WINDOW, is_quiet=True)
         sample = Sample.of(self._server.process.pid)
-        self._record.work.add(crew.work)
-        self._record.samples.append(sample)
+        self.record.work.add(crew.work)
+        self.record.samples.append(sample)
+        self.record.status = status
         print(report.line(number, time.monotonic() - started, crew.work, status, sample), flush=True)
 
     def _let_work(self, machine: GuestMachine, crew: Crew) -> None:
@@ -95,7 +101,7 @@ class Soak:
         while (passed := time.monotonic() - start) < MOUNTED or self._disk.is_full:
             self._let_host_act(is_full=FULL[0] <= passed < FULL[1])
             count, now = crew.look().count, machine.processor_time()
-            self._record.speeds.append(Speed(count - before, now - spent))
+            self.record.speeds.append(Speed(count - before, now - spent))
             before, spent = count, now
             checks.check_kernel_log(machine.log)
             checks.check_server_log(self._server.errors)
@@ -105,5 +111,5 @@ class Soak:
         until = time.monotonic() + LOOK
         while time.monotonic() < until:
             self._disk.be_full(is_full=is_full)
-            self._host.act()
+            self.host.act()
             time.sleep(PAUSE)

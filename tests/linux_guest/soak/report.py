@@ -21,9 +21,11 @@ def line(number: int, seconds: float, work: Work, status: Status, sample: Sample
     )
 
 
-def table(record: Record, host: Host, status: Status) -> str:
-    """All of it."""
-    work, samples = record.work, record.samples
+def table(record: Record, host: Host) -> str:
+    """All of it, or what there is."""
+    work, samples, status = record.work, record.samples, record.status
+    if status is None:
+        return "There was no mount to its end."
     speeds = " ".join(f"{tenth(record.speeds, number):.0f}" for number in range(10))
     return "\n".join(
         [
@@ -33,7 +35,7 @@ def table(record: Record, host: Host, status: Status) -> str:
             *_rows("the host was refused", _by_name(host.refused)),
             *_rows("mappings", [(name, status.count(f"{name}_count")) for name in _COUNTERS]),
             *_rows("pages gone", [("found by QEMU", record.gone), ("seen by a worker", work.gone)]),
-            *_rows("the guest's kernel", [("known warnings", record.warnings)]),
+            *_rows("warnings of the guest's kernel", record.warnings.items()),
             f"daxmap serve after the first mount and the last: {samples[0]}; {samples[-1]}",
             f"operations a second of QEMU's processor time, by tenths: {speeds}",
         ]
@@ -41,7 +43,7 @@ def table(record: Record, host: Host, status: Status) -> str:
 
 
 def _rows(title: str, counts: Iterable[tuple[str, int]]) -> list[str]:
-    return [f"{title}:", *(f"  {name:24}{count:>12,}" for name, count in counts)]
+    return [f"{title}:", *(f"  {name:36}{count:>12,}" for name, count in counts)]
 
 
 def _by_name(refused: Mapping[int, int]) -> list[tuple[str, int]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emulation.processes import GoneError, HangError
 from linux_guest.guest import GuestFaultError
+from linux_guest.soak import report
 from linux_guest.soak.mounts import Soak
 from linux_guest.soak.share import mounted_disk
 from linux_guest.system import System
@@ -29,10 +30,12 @@ def run_soak(system: System, folder: Path, words: Sequence[str]) -> int:
     print("The seed decides what is tried, and not how guest and host meet: that is never twice the same.", flush=True)
     folder.mkdir()
     with mounted_disk(folder / "disk") as disk:
+        soak = Soak(system, folder, disk, seed)
         try:
-            wrong = Soak(system, folder, disk, seed).run(arguments.minutes * 60)
+            wrong = soak.run(arguments.minutes * 60)
         except _FAILURES as error:
             wrong = [f"{error}" or type(error).__name__]
+        print(report.table(soak.record, soak.host), flush=True)
     if not wrong:
         print("Nothing was wrong, and nothing piles up.")
         return 0

@@ -2,9 +2,11 @@
 
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from linux_guest.server import Status
 from linux_guest.soak.guest_work import Work
 
 
@@ -52,10 +54,12 @@ class Record:
     samples: list[Sample] = field(default_factory=list)
     """Of the server, after each unmount."""
     speeds: list[Speed] = field(default_factory=list)
+    status: Status | None = None
+    """The server's last one."""
     gone: int = 0
     """Pages that QEMU found gone."""
-    warnings: int = 0
-    """Of the guest's kernel, of those that are known."""
+    warnings: Counter[str] = field(default_factory=Counter)
+    """Of the guest's kernel."""
 
 
 def processor_time(pid: int) -> float:

@@ -1,5 +1,5 @@
-// Files that workers and host cut, make longer, rename, replace and remove under each other's hands. A file that is open shows
-// its own bytes all the same, zeros where it was made longer, or that it is gone.
+// Files that workers and host cut, make longer, rename, replace and remove under each other's hands. A file that is open
+// shows its own bytes all the same, zeros where it was made longer, or that a page is gone.
 #define _GNU_SOURCE
 #include "worker.h"
 #include <dirent.h>

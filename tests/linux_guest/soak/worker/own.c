@@ -1,5 +1,5 @@
-// A worker's own files, which nobody else touches: each has to have what its shadow in memory has. They have no holes, so that
-// a full disk refuses an operation, and takes no page away.
+// A worker's own files, which nobody else touches: each has to have what its shadow in memory has. They have no holes, so
+// that a full disk refuses an operation, and takes no page away.
 #define _GNU_SOURCE
 #include "worker.h"
 #include <dirent.h>
@@ -212,8 +212,9 @@ void use_own(void)
         count(SYNC, msync(file->memory, file->size, MS_SYNC), NOTHING, "msync");
         break;
     case 8 ... 13:
-        stamp(bytes, file->inode, at, length < MOST - at ? length : MOST - at, (uint16_t)dice(65536));
-        wrote(file, at, count(WRITE, pwrite(file->fd, bytes, length < MOST - at ? length : MOST - at, (off_t)at), FULL_DISK, "pwrite"));
+        length = length < MOST - at ? length : MOST - at;
+        stamp(bytes, file->inode, at, length, (uint16_t)dice(65536));
+        wrote(file, at, count(WRITE, pwrite(file->fd, bytes, length, (off_t)at), FULL_DISK, "pwrite"));
         break;
     case 14 ... 19:
         stamp(bytes, file->inode, at, within, (uint16_t)dice(65536));

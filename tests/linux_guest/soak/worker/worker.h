@@ -29,16 +29,16 @@ __attribute__((noreturn, format(printf, 1, 2))) void wrong(const char *format, .
 
 uint64_t dice(uint64_t sides);
 
-// Counts an operation by its result, which is -1 if it failed: that is right only for the errnos that are allowed. Returns the
-// result.
+// Counts an operation by its result, which is -1 if it failed: that is right only for the errnos that are allowed. Returns
+// the result.
 enum allowed { NOTHING, FULL_DISK, CONTEST };
 long count(enum kind kind, long result, enum allowed allowed, const char *what);
 
 // Copies from or to a mapping: 0 if that was SIGBUS.
 int copy(void *to, const void *from, size_t length);
 
-// Each aligned word of a file has the file's inode number in the low 24 bits, then the number of the word in the file in
-// 24 bits, and a version in the rest. So a byte says whether it belongs there, whoever has written it.
+// Each aligned word of a file has the file's inode number in the low 24 bits, then the number of the word in the file in 24
+// bits, and a version in the rest. So a byte says whether it belongs there, whoever has written it.
 void stamp(uint8_t *bytes, uint64_t inode, uint64_t offset, size_t length, uint16_t version);
 
 enum looseness {
