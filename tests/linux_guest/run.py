@@ -59,7 +59,7 @@ def _serve(stack: ExitStack, folder: Path, tag: str, window: int, options: str) 
     dax = {"dax": ["always"], "dax=inode": ["inode", "--min-size", "0KiB"]}.get(options, ["never"])
     host = folder / tag
     host.mkdir()
-    server = Server(tag, host, folder, ["--window", f"{window // MIB}MiB", "--dax", *dax])
+    server = Server(tag, host, folder, ["--window", f"{window // MIB}MiB", "--dax", *dax, "--once"])
     stack.enter_context(server.process)
     server.wait_until_ready()
     return Share(host, f"/{tag}", options, window, server)

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,20 @@ class Status:
 
 
 class Server:
-    """A share that is served until its guest is gone; not `once`, to one guest after another."""
+    """A share that is served: with the option --once until its guest is gone, else to one after another."""
 
-    def __init__(self, tag: str, directory: Path, folder: Path, options: Sequence[str], *, once: bool = True) -> None:
+    def __init__(
+        self,
+        tag: str,
+        directory: Path,
+        folder: Path,
+        options: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.tag = tag
         self.socket = f"{tag}.sock"  # in `folder`, where QEMU runs, too: paths of sockets have to be short
         command = [program(), "serve", str(directory), "--socket", self.socket, "--tag", tag, "--json"]
-        self.process = Process(f"server-{tag}", [*command, *(["--once"] if once else []), *options], folder)
+        self.process = Process(f"server-{tag}", [*command, *options], folder, environment)
         self.errors = folder / f"{self.process.name}-errors.log"
         self._folder = folder
 

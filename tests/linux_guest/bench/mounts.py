@@ -71,7 +71,7 @@ def booted(system: System, apt: Apt, cache: Path, folder: Path, host: Path) -> I
     with ExitStack() as stack:
         for mount in ALL:
             if mount is not VIRTIOFSD:
-                server = Server(mount.tag, host, folder, mount.arguments)
+                server = Server(mount.tag, host, folder, [*mount.arguments, "--once"])
                 stack.enter_context(server.process)
                 server.wait_until_ready()
         stack.enter_context(_virtiofsd(apt, cache, host, folder))

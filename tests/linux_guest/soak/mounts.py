@@ -27,6 +27,8 @@ FULL = 8, 13
 """From here to there of these seconds the disk is full."""
 MOUNTS = 6
 """In so many mounts there is one boot: the second one ends with a power-off, then each sixth."""
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}
+"""For the server's C library: what is freed of copies of files goes back to the system, and what is not freed shows."""
 PAUSE = 0.05
 """Seconds between two actions of the host."""
 
@@ -40,7 +42,8 @@ class Soak:
         make_files(disk.share)
         self._gone_pages = build_gone_pages(folder)
         build_initramfs(folder / "initramfs", system.kernel, system.busybox, system.agent, build_worker(folder))
-        self._server = Server("share", disk.share, folder, ["--window", f"{WINDOW // MIB}MiB"], once=False)
+        options = ["--window", f"{WINDOW // MIB}MiB"]
+        self._server = Server("share", disk.share, folder, options, GIVE_BACK)
         self.record = Record()
 
     def run(self, seconds: float) -> list[str]:
