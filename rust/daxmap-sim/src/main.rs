@@ -21,7 +21,9 @@ fn main() -> ExitCode {
         ("--seed", Ok(seed), _) => match run(seed) {
             Ok(counts) => {
                 print!("{}", summary(1, started.elapsed(), &counts));
-                skipped.iter().for_each(|skipped| println!("{skipped}"));
+                if let Some(skipped) = &skipped {
+                    println!("{skipped}");
+                }
             }
             Err(text) => {
                 print!("{text}");
@@ -31,14 +33,18 @@ fn main() -> ExitCode {
         ("--seeds", _, Some(seeds)) => {
             let (counts, failed) = run_all(seeds.clone(), |text| println!("{text}"));
             print!("{}", summary(seeds.end.saturating_sub(seeds.start), started.elapsed(), &counts));
-            counts.keys().filter(|what| what.starts_with("SKIP")).for_each(|skipped| println!("{skipped}"));
+            for skipped in counts.keys().filter(|what| what.starts_with("SKIP")) {
+                println!("{skipped}");
+            }
             if failed > 0 {
                 println!("{failed} failed");
                 return ExitCode::FAILURE;
             }
         }
         (WORKER, _, Some(seeds)) => {
-            skipped.iter().for_each(|skipped| println!("1\t{skipped}"));
+            if let Some(skipped) = &skipped {
+                println!("1\t{skipped}");
+            }
             work(seeds, |line| println!("{line}"));
         }
         _ => return refused(),
