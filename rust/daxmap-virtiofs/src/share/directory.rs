@@ -28,19 +28,21 @@ impl Share {
         let mut directory = RawDir::new(&handle.file, &mut buffer);
         let mut first = true;
         while let Some(entry) = directory.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            // The inode of what the exported directory lies in is none of the guest's business.
-            let ino = if name == b".." && nodeid == super::ROOT {
-                Attributes::of(&handle.file)?.0.stx_ino
-            } else {
-                entry.ino()
-            };
-            let found = DirEntry { ino, offset: entry.next_entry_cookie(), type_: kind(&entry), name };
-            match add(found, &entry) {
+            let added = entry.map_err(io::Error::from).and_then(|entry| {
+                let name = entry.file_name().to_bytes();
+                // The inode of what the exported directory lies in is none of the guest's business.
+                let ino = if name == b".." && nodeid == super::ROOT {
+                    Attributes::of(&handle.file)?.0.stx_ino
+                } else {
+                    entry.ino()
+                };
+                add(DirEntry { ino, offset: entry.next_entry_cookie(), type_: kind(&entry), name }, &entry)
+            });
+            match added {
                 Ok(0) => return Ok(()),
                 Ok(_) => first = false,
-                // What was added before counts, and the guest comes back for the rest.
+                // What was added before counts, and the guest comes back for the rest. With READDIRPLUS it would not know,
+                // else, what it has to forget.
                 Err(_) if !first => return Ok(()),
                 Err(error) => return Err(error),
             }
