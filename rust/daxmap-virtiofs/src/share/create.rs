@@ -8,7 +8,7 @@ use super::paths::{Attributes, check_name, step};
 use super::{Share, errno};
 use fuse_backend_rs::abi::fuse_abi::CreateIn;
 use fuse_backend_rs::api::filesystem::{Context, Entry, OpenOptions};
-use rustix::fd::AsRawFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, linkat, mkdirat, mknodat, openat, renameat_with};
 use rustix::fs::{symlinkat, unlinkat};
 use std::ffi::CStr;
@@ -112,7 +112,7 @@ impl Share {
     }
 
     /// Opens a file that was there before, as the guest's user: the guest's kernel has not checked whether it may.
-    fn open_as(&self, context: &Context, nodeid: u64, access: Access) -> io::Result<rustix::fd::OwnedFd> {
+    fn open_as(&self, context: &Context, nodeid: u64, access: Access) -> io::Result<OwnedFd> {
         let path = self.nodes.regular(nodeid)?;
         let name = format!("/proc/self/fd/{}", path.as_raw_fd());
         let flags = access.flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -147,13 +147,12 @@ impl Share {
             _ => return Err(errno(libc::EINVAL)), // a whiteout is a device
         };
         let (source, target) = (self.nodes.directory(from)?, self.nodes.directory(to)?);
-        let (moving, other) = (self.known_at(&source, old), self.known_at(&target, new));
+        let moving = self.known_at(&source, old)?;
+        let other = if flags == RenameFlags::EXCHANGE { self.known_at(&target, new)? } else { None };
         let rename = || Ok(renameat_with(&*source, old, &*target, new, flags)?);
         if flags.is_empty() { self.losing(&target, to, new, rename) } else { rename() }?;
-        self.moved(moving, &target, to, new);
-        if flags == RenameFlags::EXCHANGE {
-            self.moved(other, &source, from, old);
-        }
+        self.moved(moving, to, new);
+        self.moved(other, from, old);
         Ok(())
     }
 
@@ -165,8 +164,8 @@ impl Share {
         name: &CStr,
         work: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
-        let there = step(&**directory, name).and_then(|file| Ok((Attributes::of(&file)?, file)));
-        let leaving = there.ok().and_then(|(attributes, file)| self.nodes.keep(parent, name, file, &attributes));
+        let leaving =
+            there(directory, name)?.and_then(|(attributes, file)| self.nodes.keep(parent, name, file, &attributes));
         let done = work();
         if let Some(leaving) = leaving
             && self.nodes.settle(&leaving, done.is_ok())
@@ -176,20 +175,29 @@ impl Share {
         done
     }
 
-    /// The inode of an entry, if the guest knows it.
-    fn known_at(&self, directory: &PathFd, name: &CStr) -> Option<u64> {
-        let attributes = step(&**directory, name).and_then(Attributes::of).ok()?;
-        self.nodes.known(&attributes)
+    /// The inode of an entry, if the guest knows it, and its descriptor.
+    fn known_at(&self, directory: &PathFd, name: &CStr) -> io::Result<Option<(u64, PathFd)>> {
+        let there = there(directory, name)?;
+        Ok(there.and_then(|(attributes, file)| Some((self.nodes.known(&attributes)?, Arc::new(file)))))
     }
 
     /// Notes that an inode that the guest knows is at another place now.
-    fn moved(&self, nodeid: Option<u64>, directory: &PathFd, parent: u64, name: &CStr) {
-        if let Some(nodeid) = nodeid
-            && let Ok(file) = step(&**directory, name)
-        {
+    fn moved(&self, known: Option<(u64, PathFd)>, parent: u64, name: &CStr) {
+        if let Some((nodeid, file)) = known {
             self.nodes.moved(nodeid, parent, name);
-            self.changed(nodeid, &Arc::new(file));
+            self.changed(nodeid, &file);
         }
+    }
+}
+
+/// What has a name that is about to change. Where that can't be found out, nothing may change: the guest could no longer
+/// map a file that it has open, and that the server has lost sight of.
+fn there(directory: &PathFd, name: &CStr) -> io::Result<Option<(Attributes, OwnedFd)>> {
+    match step(&**directory, name) {
+        Ok(file) => Ok(Some((Attributes::of(&file)?, file))),
+        // Nothing, or what is mounted there: the change itself is refused.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EXDEV)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
