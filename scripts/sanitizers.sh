@@ -18,9 +18,10 @@ skip() {
   [ "${SANITIZERS:-}" != require ] || exit 1
 }
 
-# $1: the sanitizer; the rest: a command that compiles. Each has a target folder of its own, since all is compiled for it.
+# $1: the sanitizer; the rest: a command that compiles. Each has a target folder of its own, since all is compiled for it. Tests
+# that take the place of what a sanitizer takes the place of itself are left out: `cfg(sanitized)`.
 compile_for() {
-  RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=$1" CARGO_TARGET_DIR=target/$1-sanitizer "${@:2}"
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=$1 --cfg sanitized" CARGO_TARGET_DIR=target/$1-sanitizer "${@:2}"
 }
 
 # $1: the sanitizer; the rest: options of cargo.
