@@ -77,6 +77,12 @@ impl Charge {
         Self { budget: Budget::of_process(), vmas: 0 }
     }
 
+    /// Nothing, so far, of a budget of a test's own.
+    #[cfg(test)]
+    pub(crate) fn of(budget: &'static Budget) -> Self {
+        Self { budget, vmas: 0 }
+    }
+
     /// The most that may be charged.
     pub(crate) fn limit(&self) -> u64 {
         self.budget.limit
@@ -117,11 +123,11 @@ mod tests {
     #[test]
     fn charges_up_to_the_limit_and_not_past_it() {
         static BUDGET: Budget = Budget::new(4);
-        let mut charge = Charge { budget: &BUDGET, vmas: 0 };
+        let mut charge = Charge::of(&BUDGET);
         assert!(charge.try_grow(3));
         assert!(!charge.try_grow(2));
         assert!(charge.try_grow(1));
-        let mut other = Charge { budget: &BUDGET, vmas: 0 };
+        let mut other = Charge::of(&BUDGET);
         other.set(5);
         assert!(!charge.try_grow(1));
         drop(other);

@@ -64,6 +64,16 @@ mod tests {
     }
 
     #[test]
+    fn an_open_that_could_wait_does_not() {
+        let file = reopen(held(&std::env::current_exe().unwrap()).as_raw_fd(), false).unwrap();
+        // `proc_pid_fdinfo(5)`: the flags of open(2), in octal.
+        let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).unwrap();
+        let flags = told.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+        let flags = i32::from_str_radix(flags.trim(), 8).unwrap();
+        assert_eq!(flags & (libc::O_NONBLOCK | libc::O_CLOEXEC), libc::O_NONBLOCK | libc::O_CLOEXEC);
+    }
+
+    #[test]
     fn what_is_no_regular_file_is_not_opened() {
         for path in ["/", "/dev/null"] {
             let refused = reopen(held(Path::new(path)).as_raw_fd(), false).unwrap_err();

@@ -187,6 +187,7 @@ impl From<&Placement> for Mapping {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
 
     /// A backend that says no more than it has to.
     #[derive(Debug)]
@@ -208,13 +209,16 @@ mod tests {
 
     #[test]
     fn what_a_backend_does_not_say_is_the_careful_answer() {
-        let mut backend = Terse;
+        static BUDGET: Budget = Budget::new(4);
+        let (mut backend, mut charge) = (Terse, Charge::of(&BUDGET));
         let (span, mut notes) = (Span::new(WindowOffset(0), 4096).unwrap(), Vec::new());
         assert_eq!((backend.host_address(), backend.host_address_at(WindowOffset(0))), (None, None));
         assert_eq!((backend.vmas_of_window(), backend.vmas_per_mapping(), backend.unsettled()), (0, 1, 0));
         assert!(!backend.changes_at_once() && !backend.is_out_of_control() && backend.hold(span).is_none());
         assert!(backend.settle(span, &mut notes).is_ok());
-        assert!(!Box::new(backend).close(Charge::of_process(), &mut notes), "the guest may reach it for ever");
+        assert!(charge.try_grow(3));
+        assert!(!Box::new(backend).close(charge, &mut notes), "the guest may reach it for ever");
+        assert_eq!(BUDGET.used(), 3);
     }
 
     #[test]
