@@ -1,6 +1,6 @@
 # Long checks; simulation, schedules and fuzzer have a quick set in `make test`. Included by the Makefile.
 
-.PHONY: proof simulate schedules fuzz sanitizers soak coverage
+.PHONY: proof simulate schedules fuzz sanitizers soak coverage mutants
 
 proof: simulate schedules fuzz sanitizers soak coverage ## all of the long checks, one after the other: an hour and more
 
@@ -31,3 +31,7 @@ soak: $(BUILT) ## ten million operations with failures: nothing may pile up, nor
 
 coverage: $(TOOLS) ## say which lines of Rust and Python no test runs; it fails for one that tests/uncovered.toml has no reason for
 	bash scripts/coverage.sh $(ARGS)
+
+# Not in `proof`: it takes hours.
+mutants: ## change the core in one small way after the other, which its tests have to notice; make mutants ARGS="--file '**/book.rs'"
+	bash scripts/mutants.sh $(ARGS)

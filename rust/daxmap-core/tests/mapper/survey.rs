@@ -1,7 +1,9 @@
 //! What the host has of each mapping.
 
 use crate::fixture::{Numbered, end, mapper};
-use daxmap_core::{Options, page_size};
+use daxmap_core::{Options, WindowOffset, page_size};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
 
 #[test]
 fn each_mapping_has_its_file_and_what_is_resident() {
@@ -19,5 +21,27 @@ fn each_mapping_has_its_file_and_what_is_resident() {
     assert_eq!((surveyed[1].file_size, &surveyed[1].resident), (Some(0), &vec![0]));
     mapper.drain_all().unwrap();
     assert!(mapper.survey().unwrap().is_empty());
+    end(case);
+}
+
+#[test]
+fn what_others_remove_meanwhile_is_left_out() {
+    let case = mapper(Options::default());
+    let (mapper, file, page) = (&case.0, Numbered::new(page_size()), page_size());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2000 {
+                (0..4).for_each(|at| file.show(mapper, 0, at, 1, false));
+                (0..4).for_each(|at| mapper.remove(WindowOffset(at * page), page).unwrap());
+            }
+            done.store(true, SeqCst);
+        });
+        while !done.load(SeqCst) {
+            for of in mapper.survey().unwrap() {
+                assert!(of.path.is_some(), "{} was a hole when it was looked at", of.mapping.span);
+            }
+        }
+    });
     end(case);
 }

@@ -139,7 +139,7 @@ mod tests {
         assert!(cut_off.load(Relaxed));
         assert!(matches!(change(&program, 1, span(1), &[]), Err(Failure::Unchanged(_))), "it is never touched again");
         change(&program, 1, span(2), &[]).unwrap();
-        assert!(backend.is_out_of_control());
+        assert!(backend.is_out_of_control() && format!("{backend:?}").contains("out_of_control: [Span"));
         assert!(!Box::new(backend).close(Charge::of_process(), &mut Vec::new()));
         assert!(!freed.load(Relaxed));
     }
