@@ -2,7 +2,7 @@
 
 .PHONY: proof simulate schedules fuzz sanitizers soak coverage mutants
 
-proof: simulate schedules fuzz sanitizers soak coverage ## all of the long checks, one after the other: an hour and more
+proof: simulate schedules fuzz sanitizers soak soak-guest coverage mutants ## all of the long checks, one after the other: many hours
 
 FIRST_SEED ?= 0
 SEEDS ?= 100000
@@ -32,6 +32,5 @@ soak: $(BUILT) ## ten million operations with failures: nothing may pile up, nor
 coverage: $(TOOLS) ## say which lines of Rust and Python no test runs; it fails for one that tests/uncovered.toml has no reason for
 	bash scripts/coverage.sh $(ARGS)
 
-# Not in `proof`: it takes hours.
 mutants: ## change the core in one small way after the other, which its tests have to notice; make mutants ARGS="--file '**/book.rs'"
 	bash scripts/mutants.sh $(ARGS)
