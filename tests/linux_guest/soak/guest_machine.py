@@ -1,5 +1,7 @@
 """The guest's machine, which is booted anew now and then while the server stays."""
 
+import time
+from errno import EBUSY
 from pathlib import Path
 
 from emulation.processes import Process
@@ -12,6 +14,9 @@ from linux_guest.system import System
 
 _HUNG = 30
 """Seconds after which the kernel says that a process hangs."""
+
+
+_UNMOUNT_LIMIT = 30
 
 
 class GuestMachine:
@@ -40,8 +45,14 @@ class GuestMachine:
         self.guest.mount(self._server.tag, self.mount_point, "dax")
 
     def unmount(self) -> None:
-        """Nothing may use it."""
-        self.guest.unmount(self.mount_point)
+        """As soon as nothing uses it: a worker that has said its last word is still on its way out."""
+        deadline = time.monotonic() + _UNMOUNT_LIMIT
+        while True:
+            try:
+                return self.guest.unmount(self.mount_point)
+            except OSError as error:
+                if error.errno != EBUSY or time.monotonic() > deadline:
+                    raise
 
     def power_off(self) -> None:
         """After an unmount: QEMU 11.1 does not survive another end."""
