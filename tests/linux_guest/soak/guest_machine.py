@@ -4,7 +4,7 @@ import time
 from errno import EBUSY
 from pathlib import Path
 
-from emulation.processes import Process
+from emulation.processes import HangError, Process
 from linux_guest.guest import Guest
 from linux_guest.machine import machine
 from linux_guest.run import AGENT, BOOT_LIMIT, OFF_LIMIT
@@ -14,9 +14,8 @@ from linux_guest.system import System
 
 _HUNG = 30
 """Seconds after which the kernel says that a process hangs."""
-
-
-_UNMOUNT_LIMIT = 30
+_BUSY_LIMIT = 30
+"""Seconds in which the share is in use by nobody any more."""
 
 
 class GuestMachine:
@@ -46,13 +45,19 @@ class GuestMachine:
 
     def unmount(self) -> None:
         """As soon as nothing uses it: a worker that has said its last word is still on its way out."""
-        deadline = time.monotonic() + _UNMOUNT_LIMIT
-        while True:
-            try:
-                return self.guest.unmount(self.mount_point)
-            except OSError as error:
-                if error.errno != EBUSY or time.monotonic() > deadline:
-                    raise
+        deadline = time.monotonic() + _BUSY_LIMIT
+        while not self._is_unmounted():
+            if time.monotonic() > deadline:
+                raise HangError("the share is in use, though all workers have ended")
+
+    def _is_unmounted(self) -> bool:
+        try:
+            self.guest.unmount(self.mount_point)
+        except OSError as error:
+            if error.errno != EBUSY:
+                raise
+            return False
+        return True
 
     def power_off(self) -> None:
         """After an unmount: QEMU 11.1 does not survive another end."""
