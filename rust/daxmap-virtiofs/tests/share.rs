@@ -5,8 +5,19 @@
 use daxmap_core::fuse::Policy;
 use daxmap_core::{GuestAddress, HostWindowBackend, Mapper, Options as MapperOptions};
 use daxmap_virtiofs::{Cache, FileServer, Options, Owner};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+
+const ROOT: u64 = 1;
+const LOOKUP: u32 = 1;
+const FORGET: u32 = 2;
+const READLINK: u32 = 5;
+const OPEN: u32 = 14;
+const READ: u32 = 15;
+const SETXATTR: u32 = 21;
+const GETXATTR: u32 = 22;
+const BATCH_FORGET: u32 = 42;
 
 fn request(opcode: u32, nodeid: u64, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(40 + body.len()).unwrap();
@@ -14,6 +25,32 @@ fn request(opcode: u32, nodeid: u64, body: &[u8]) -> Vec<u8> {
     request.extend([7_u64, nodeid, 0, 0].map(u64::to_le_bytes).concat());
     request.extend(body);
     request
+}
+
+/// An unsigned number of a reply.
+fn long(reply: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(reply[at..at + 8].try_into().unwrap())
+}
+
+/// A directory of its own, removed at the end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("daxmap-{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn served(&self, cache: Cache) -> FileServer {
+        FileServer::new(&self.0, None, &Options { cache, ..options(false) }).unwrap()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 fn options(readonly: bool) -> Options {
@@ -74,4 +111,63 @@ fn threads_that_read_a_directory_by_one_handle_get_what_they_ask_for() {
     });
     drop(server);
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn names_and_attributes_are_believed_as_long_as_the_cache_says() {
+    let directory = Directory::new("believed");
+    std::fs::write(directory.0.join("file"), b"").unwrap();
+    for (cache, seconds) in [(Cache::Never, 0), (Cache::Auto, 1), (Cache::Always, 24 * 60 * 60)] {
+        let server = directory.served(cache);
+        let entry = server.answer(&request(LOOKUP, ROOT, b"file\0")).unwrap();
+        assert_eq!([long(&entry, 32), long(&entry, 40)], [seconds; 2], "{cache:?}");
+    }
+}
+
+#[test]
+fn an_inode_is_known_until_all_its_look_ups_are_forgotten() {
+    let directory = Directory::new("forgotten");
+    for name in ["one", "two"] {
+        std::fs::write(directory.0.join(name), b"").unwrap();
+    }
+    let server = directory.served(Cache::Auto);
+    let look_up = |name: &str| long(&server.answer(&request(LOOKUP, ROOT, name.as_bytes())).unwrap(), 16);
+    let forget = |node: u64, times: u64| assert!(server.answer(&request(FORGET, node, &times.to_le_bytes())).is_none());
+    assert_eq!(server.known_inodes(), 0);
+    let one = look_up("one\0");
+    assert_eq!((look_up("one\0"), server.known_inodes()), (one, 1));
+    let two = look_up("two\0");
+    assert_ne!(one, two);
+    assert_eq!(server.known_inodes(), 2);
+    forget(one, 1);
+    assert_eq!(server.known_inodes(), 2);
+    forget(one, 1);
+    assert_eq!(server.known_inodes(), 1);
+    assert_eq!(look_up("two\0"), two);
+    let both = [1_u64, two, 2].map(u64::to_le_bytes).concat(); // a count of one, and that one
+    assert!(server.answer(&request(BATCH_FORGET, 0, &both)).is_none());
+    assert_eq!(server.known_inodes(), 0);
+}
+
+#[test]
+fn a_reply_has_room_for_what_the_guest_asks_for() {
+    let directory = Directory::new("room");
+    let target = "x".repeat(2000);
+    std::os::unix::fs::symlink(&target, directory.0.join("link")).unwrap();
+    std::fs::write(directory.0.join("file"), target.as_bytes()).unwrap();
+    let server = directory.served(Cache::Auto);
+    let look_up = |name: &[u8]| long(&server.answer(&request(LOOKUP, ROOT, name)).unwrap(), 16);
+    let (link, file) = (look_up(b"link\0"), look_up(b"file\0"));
+    assert_eq!(server.answer(&request(READLINK, link, &[])).unwrap()[16..], *target.as_bytes());
+    let fh = long(&server.answer(&request(OPEN, file, &[0; 8])).unwrap(), 16);
+    let read = [fh, 0, 1500, 0, 0].map(u64::to_le_bytes).concat();
+    assert_eq!(server.answer(&request(READ, file, &read)).unwrap()[16..], *"x".repeat(1500).as_bytes());
+    let value = [&1000_u32.to_le_bytes()[..], &[0; 4], b"user.daxmap\0", &[7; 1000]].concat();
+    let set = server.answer(&request(SETXATTR, file, &value)).unwrap();
+    if set[4..8] == (-libc::EOPNOTSUPP).to_le_bytes() {
+        return; // the file system has no such attributes
+    }
+    let asked = [&1000_u32.to_le_bytes()[..], &[0; 4], b"user.daxmap\0"].concat();
+    assert_eq!(server.answer(&request(GETXATTR, file, &asked)).unwrap()[16..], [7; 1000]);
+    assert!(format!("{server:?}").starts_with("FileServer { share: "));
 }
