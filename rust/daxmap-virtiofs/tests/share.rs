@@ -5,6 +5,7 @@
 use daxmap_core::fuse::Policy;
 use daxmap_core::{GuestAddress, HostWindowBackend, Mapper, Options as MapperOptions};
 use daxmap_virtiofs::{Cache, FileServer, Options, Owner};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -13,6 +14,8 @@ const ROOT: u64 = 1;
 const LOOKUP: u32 = 1;
 const FORGET: u32 = 2;
 const READLINK: u32 = 5;
+const MKNOD: u32 = 8;
+const MKDIR: u32 = 9;
 const OPEN: u32 = 14;
 const READ: u32 = 15;
 const SETXATTR: u32 = 21;
@@ -147,6 +150,26 @@ fn an_inode_is_known_until_all_its_look_ups_are_forgotten() {
     let both = [1_u64, two, 2].map(u64::to_le_bytes).concat(); // a count of one, and that one
     assert!(server.answer(&request(BATCH_FORGET, 0, &both)).is_none());
     assert_eq!(server.known_inodes(), 0);
+}
+
+#[test]
+fn what_is_made_has_the_mode_that_was_asked_for_and_the_process_keeps_its_umask() {
+    let directory = Directory::new("umask");
+    let mode = |name: &str| std::fs::metadata(directory.0.join(name)).unwrap().permissions().mode() & 0o7777;
+    std::fs::write(directory.0.join("before"), b"").unwrap();
+    let server = directory.served(Cache::Auto);
+    let make = |opcode: u32, words: &[u32], name: &str| {
+        let words: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let made = server.answer(&request(opcode, ROOT, &[&words, name.as_bytes(), b"\0"].concat())).unwrap();
+        assert_eq!(made[4..8], [0; 4], "{name}");
+        mode(name)
+    };
+    for (umask, file, inner) in [(0, 0o666, 0o1777), (0o027, 0o640, 0o1750)] {
+        assert_eq!(make(MKNOD, &[0o100_666, 0, umask, 0], &format!("file {umask}")), file);
+        assert_eq!(make(MKDIR, &[0o1777, umask], &format!("directory {umask}")), inner);
+    }
+    std::fs::write(directory.0.join("after"), b"").unwrap();
+    assert_eq!(mode("after"), mode("before"));
 }
 
 #[test]
