@@ -160,8 +160,8 @@ fn what_is_made_has_the_mode_that_was_asked_for_and_the_process_keeps_its_umask(
     let server = directory.served(Cache::Auto);
     let make = |opcode: u32, words: &[u32], name: &str| {
         let words: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let made = server.answer(&request(opcode, ROOT, &[&words, name.as_bytes(), b"\0"].concat())).unwrap();
-        assert_eq!(made[4..8], [0; 4], "{name}");
+        let reply = server.answer(&request(opcode, ROOT, &[&words, name.as_bytes(), b"\0"].concat())).unwrap();
+        assert_eq!(reply[4..8], [0; 4], "{name}");
         mode(name)
     };
     for (umask, file, inner) in [(0, 0o666, 0o1777), (0o027, 0o640, 0o1750)] {
