@@ -92,7 +92,9 @@ def opened_at_a_slot(rig: Rig) -> Subject:
 def hole_beside_a_removed_range_may_stay_as_it_is(rig: Rig) -> None:
     subject = opened_at_a_slot(rig)
     faults.plan(Call.CLEAR, Fault(ENOMEM, skip=1))
+    before = faults.count(Call.CLEAR)
     subject.remove(4 * SLOT, SLOT)
+    assert faults.count(Call.CLEAR) - before == 3
     subject.agree()
     assert subject.mapper.stats().errors == {}
 

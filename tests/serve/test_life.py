@@ -100,23 +100,6 @@ def test_once_ends_with_the_first_front_end_that_says_something(serve: Serve) ->
     assert not serving.socket.exists()
 
 
-def test_without_confinement_it_says_so_and_serves_the_same(serve: Serve) -> None:
-    serving = serve("--no-confinement", "--dax", "never")
-    front_end = serving.connect()
-    front_end.ask()
-    status = serving.status()
-    assert (status["dax"], status["front_end"]) == ("off", "connected")
-    assert front_end.say(b"\xff" * 64) == b""
-    serving.connect().ask()
-    serving.signal(signal.SIGTERM)
-    code, output, errors = serving.end()
-    assert (code, output[-1]["front_end"]) == (0, "gone")
-    assert [line.split(": ")[1] for line in errors.splitlines()] == [
-        "not confined as it might be",
-        "the front end is let go of",
-    ]
-
-
 def test_front_end_that_talks_nonsense_is_let_go_of(serve: Serve) -> None:
     serving = serve()
     front_end = serving.connect()
