@@ -59,8 +59,8 @@ fn each_call_and_each_two(mut play: impl FnMut(Plan) -> usize) -> usize {
     for first in 0..calls {
         let once = |errno| Plan { first: Some((first, errno)), ..Plan::default() };
         let made = ERRNOS.map(|errno| play(once(errno)))[0];
-        for errno in [libc::ENOMEM, libc::EAGAIN] {
-            play(Plan { goes_on: true, ..once(errno) });
+        for errno in [libc::ENOMEM, libc::EINTR] {
+            play(Plan { goes_on: true, ..once(errno) }); // who makes a call again would do so for ever
             for second in first + 1..made {
                 play(Plan { second: Some((second, ERRNOS[second % ERRNOS.len()])), ..once(errno) });
             }

@@ -74,7 +74,10 @@ fn each_call_and_each_two(kind: Kind) -> usize {
                 .iter()
                 .filter(|all| **all != errno && (tries_all || **all == other))
                 .for_each(|errno| _ = play(once(*errno)));
-            play(Plan { goes_on: true, ..once(errno) });
+            // Who makes a call again that was interrupted would do so for ever.
+            for errno in [errno, libc::EINTR] {
+                play(Plan { goes_on: true, ..once(errno) });
+            }
             for second in first + 1..made {
                 play(Plan { second: Some((second, ERRNOS[second % ERRNOS.len()])), ..once(errno) });
             }

@@ -9,7 +9,7 @@ use std::thread;
 /// The name of the server's thread that makes files.
 const CREATOR: &str = "daxmap-creator";
 /// How often threads are looked at before one that has ended is taken for one that stays.
-const PATIENCE: usize = 100_000;
+const PATIENCE: usize = 3000;
 
 /// A descriptor.
 #[derive(Debug)]
