@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Changes the core, or what the arguments name, in one small way after the other, and has its tests find out:
 # mutants.sh [ARGUMENT OF CARGO-MUTANTS...].
-# What is mutated, and which mutants can't be told from the original, is in .cargo/mutants.toml. The tool and what it tells
+# What is mutated, and which mutants can't be told from the original, is in rust/mutants.toml. The tool and what it tells
 # are in target/. Where it can't be had, this says so loudly, and succeeds, unless MUTANTS=require is in the environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -31,4 +31,4 @@ export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
 
 [ $# -gt 0 ] || set -- --package daxmap-core
-cargo mutants --output target --minimum-test-timeout 20 --timeout-multiplier 3 "$@"
+cargo mutants --config rust/mutants.toml --output target --minimum-test-timeout 20 --timeout-multiplier 3 "$@"
