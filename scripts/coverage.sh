@@ -18,10 +18,10 @@ skip() {
   exit
 }
 
-# $1: a tool of LLVM. Prints where it is: rustup's, which fits, or else the newest of the system's.
+# $1: a tool of LLVM. Prints where it is: rustup's, which fits, or else the newest of the system's that reads what rustc writes.
 llvm_tool() {
   local found
-  for found in "$(rustc --print target-libdir)/../bin/$1" $(compgen -G "/usr/bin/$1-*" | sort -rV); do
+  for found in "$(rustc --print target-libdir)/../bin/$1" $(compgen -G "/usr/bin/$1-*" | awk -F- '$NF >= 19' | sort -rV); do
     [ -x "$found" ] && echo "$found" && return
   done
   return 1
