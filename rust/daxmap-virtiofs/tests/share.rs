@@ -13,6 +13,7 @@ use std::thread;
 const ROOT: u64 = 1;
 const LOOKUP: u32 = 1;
 const FORGET: u32 = 2;
+const GETATTR: u32 = 3;
 const READLINK: u32 = 5;
 const MKNOD: u32 = 8;
 const MKDIR: u32 = 9;
@@ -21,6 +22,7 @@ const READ: u32 = 15;
 const SETXATTR: u32 = 21;
 const GETXATTR: u32 = 22;
 const BATCH_FORGET: u32 = 42;
+const RENAME2: u32 = 45;
 
 fn request(opcode: u32, nodeid: u64, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(40 + body.len()).unwrap();
@@ -153,10 +155,9 @@ fn an_inode_is_known_until_all_its_look_ups_are_forgotten() {
 }
 
 #[test]
-fn what_is_made_has_the_mode_that_was_asked_for_and_the_process_keeps_its_umask() {
-    let directory = Directory::new("umask");
+fn what_is_made_has_the_mode_that_was_asked_for_whatever_the_processs_umask() {
+    let directory = Directory::new("modes");
     let mode = |name: &str| std::fs::metadata(directory.0.join(name)).unwrap().permissions().mode() & 0o7777;
-    std::fs::write(directory.0.join("before"), b"").unwrap();
     let server = directory.served(Cache::Auto);
     let make = |opcode: u32, words: &[u32], name: &str| {
         let words: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -168,8 +169,31 @@ fn what_is_made_has_the_mode_that_was_asked_for_and_the_process_keeps_its_umask(
         assert_eq!(make(MKNOD, &[0o100_666, 0, umask, 0], &format!("file {umask}")), file);
         assert_eq!(make(MKDIR, &[0o1777, umask], &format!("directory {umask}")), inner);
     }
-    std::fs::write(directory.0.join("after"), b"").unwrap();
-    assert_eq!(mode("after"), mode("before"));
+}
+
+#[test]
+fn a_file_that_was_moved_is_found_where_it_is_now() {
+    let directory = Directory::new("moved");
+    std::fs::create_dir(directory.0.join("inner")).unwrap();
+    for (name, length) in [("one", 1), ("inner/two", 2)] {
+        std::fs::write(directory.0.join(name), vec![0; length]).unwrap();
+    }
+    (0..40).for_each(|number| std::fs::write(directory.0.join(format!("other {number}")), b"").unwrap());
+    let few = Options { max_open: Some(64), ..options(false) }; // a quarter of them for what was used last
+    let server = FileServer::new(&directory.0, None, &few).unwrap();
+    let look_up = |within: u64, name: &[u8]| long(&server.answer(&request(LOOKUP, within, name)).unwrap(), 16);
+    let inner = look_up(ROOT, b"inner\0");
+    let nodes = [look_up(ROOT, b"one\0"), look_up(inner, b"two\0")];
+    let moved = |(from, to): (u64, u64), flags: u32, names: &[u8]| {
+        let body = [&to.to_le_bytes()[..], &flags.to_le_bytes(), &[0; 4], names].concat();
+        assert_eq!(server.answer(&request(RENAME2, from, &body)).unwrap()[4..8], [0; 4]);
+        (0..40).for_each(|number| _ = look_up(ROOT, format!("other {number}\0").as_bytes()));
+        nodes.map(|node| long(&server.answer(&request(GETATTR, node, &[0; 16])).unwrap(), 40))
+    };
+    assert_eq!(moved((ROOT, inner), libc::RENAME_EXCHANGE, b"one\0two\0"), [1, 2]);
+    assert_eq!(moved((ROOT, inner), 0, b"one\0three\0"), [1, 2]);
+    assert_eq!(moved((inner, ROOT), libc::RENAME_NOREPLACE, b"two\0four\0"), [1, 2]);
+    assert_eq!((look_up(ROOT, b"four\0"), look_up(inner, b"three\0")), (nodes[0], nodes[1]));
 }
 
 #[test]
