@@ -36,10 +36,12 @@ pub(crate) use mapped_file::{MappedFile, MappedFiles};
 pub use range::{HostRange, HostSlice};
 pub(crate) use residency::resident_pages;
 
+#[cfg(test)]
+pub(crate) use hvf::tests::{calls, stand_in};
 #[cfg(target_os = "linux")]
 pub use procfs::keep_proc_self;
 #[cfg(all(test, target_os = "linux"))]
-pub(crate) use {file::tests::sealed, kvm::tests::vm};
+pub(crate) use {file::tests::sealed, fork::tests::holds_in_child, kvm::tests::vm};
 #[cfg(target_os = "linux")]
 pub(crate) use {
     file::{Filesystem, filesystem, regular_file},
@@ -47,11 +49,6 @@ pub(crate) use {
     maps::{Seen, Shown, compare},
     procfs::open_descriptor,
     reservation::{HoleKind, Reservation},
-};
-#[cfg(test)]
-pub(crate) use {
-    fork::tests::holds_in_child,
-    hvf::tests::{calls, stand_in},
 };
 
 use std::fmt;
