@@ -217,8 +217,9 @@ mod tests {
         for number in 0..WINDOW / DAX_RANGE {
             cycle(&mut holes, range(number));
         }
-        let most = Budget::of_process().left() / 4;
-        assert!(holes.vmas() <= most && holes.vmas() > most - 4, "{} of {most}", holes.vmas());
+        let most = Budget::of_process().limit() / 4;
+        let by_others = 64; // tests that run beside this one have charged some
+        assert!(holes.vmas() <= most && holes.vmas() > most - by_others, "{} of {most}", holes.vmas());
         assert_eq!(cycle(&mut holes, range(9)).0, HoleKind::Distinct, "what is distinct stays so");
     }
 
