@@ -46,7 +46,9 @@ def without_tests(file: str, lines: dict[int, int]) -> dict[int, int]:
     """The lines before a file's module of tests, which is its last item."""
     source = text(file)
     ends = (
-        number for number, line in enumerate(source) if line == "#[cfg(test)]" and source[number + 1] == "mod tests {"
+        number
+        for number, line in enumerate(source)
+        if line.startswith("#[cfg(") and source[number + 1] == "mod tests {"
     )
     end = next(ends, len(source))
     return {number: count for number, count in lines.items() if number <= end}
