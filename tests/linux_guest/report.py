@@ -10,7 +10,8 @@ from linux_guest.guest import GuestFaultError
 from linux_guest.rig import NotHereError
 
 _LONGEST = 400
-_FAILURES = (AssertionError, GuestFaultError, OSError, ValueError, GoneError, HangError)
+FAILURES = (AssertionError, GuestFaultError, OSError, ValueError, GoneError, HangError)
+"""What a check that fails raises."""
 
 
 class _LostError(Exception):
@@ -37,7 +38,7 @@ class Report:
             yield
         except _LostError:
             print(f"what was to follow is not checked\n{_tails(logs)}", flush=True)
-        except _FAILURES as error:
+        except FAILURES as error:
             self.failed += 1
             print(f"  FAIL start: {_short(error)}\n{_tails(logs)}", flush=True)
         print(f"  {time.monotonic() - started:.0f} s", flush=True)
@@ -53,7 +54,7 @@ class Report:
         except NotHereError as reason:
             self._skipped += 1
             result, detail = "skip", f": {reason}"
-        except _FAILURES as error:
+        except FAILURES as error:
             self.failed += 1
             result, detail = "FAIL", f": {_short(error)}"
             lost = needed or isinstance(error, (GoneError, HangError))

@@ -154,7 +154,7 @@ impl FileServer {
                         self.session.negotiate(&init, reply);
                     }
                     let has_pages = self.mapper.is_none() || !init.maps_all_files();
-                    self.share.guest_has_pages(has_pages);
+                    self.share.set_guest_has_pages(has_pages);
                     if !has_pages {
                         marks::mark_without_pages(&init, reply);
                     }

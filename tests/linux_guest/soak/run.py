@@ -6,8 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulation.processes import GoneError, HangError
-from linux_guest.guest import GuestFaultError
+from linux_guest.report import FAILURES
 from linux_guest.soak import report
 from linux_guest.soak.mounts import Soak
 from linux_guest.soak.share import mounted_disk
@@ -16,7 +15,6 @@ from support.paths import PROJECT
 
 LOGS = PROJECT / "target" / "soak-guest"
 """Where they are kept after a failure."""
-_FAILURES = (AssertionError, GuestFaultError, OSError, ValueError, GoneError, HangError)
 
 
 def run_soak(system: System, folder: Path, words: Sequence[str]) -> int:
@@ -33,7 +31,7 @@ def run_soak(system: System, folder: Path, words: Sequence[str]) -> int:
         soak = Soak(system, folder, disk, seed)
         try:
             wrong = soak.run(arguments.minutes * 60)
-        except _FAILURES as error:
+        except FAILURES as error:
             wrong = [f"{error}" or type(error).__name__]
         print(report.table(soak.record, soak.host), flush=True)
     if not wrong:

@@ -1,4 +1,4 @@
-"""What files hold. Each word says where it belongs, so that a wrong one is known whoever has written it.
+"""What files hold. Each word says where it belongs, so that a wrong one is seen, be it the guest's or the host's.
 
 A word has the inode number of its file in the low 24 bits, then its number in the file in 24 bits, and in the rest a
 version, which is anything. worker/stamp.c has the same.

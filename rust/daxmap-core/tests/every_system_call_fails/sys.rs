@@ -1,5 +1,5 @@
-//! System calls that fail when they are told to, whoever makes them: libc, or rustix, which goes straight to the kernel, past
-//! any function that could take the place of libc's. The kernel itself hands each call over, as a SIGSYS ("syscall user
+//! System calls that fail when they are told to: those of libc, and those of rustix, which go straight to the kernel, past any
+//! function that could take the place of libc's. The kernel itself hands each call over, as a SIGSYS ("syscall user
 //! dispatch", Documentation/admin-guide/syscall-user-dispatch.rst), and the handler makes the call, or gives an errno in its
 //! place.
 #![allow(unsafe_code)]

@@ -12,7 +12,8 @@ use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Work to do. It gives back whoever waits for it, unanswered, where the thread is of no use any more.
+/// Work for the thread. Where the thread has to end after it, the work gives back its channel for the answer, still open: the
+/// caller gets EIO when that is closed.
 type Job = Box<dyn FnOnce() -> Result<(), Box<dyn Any + Send>> + Send>;
 
 /// No process has this user, nor this group.

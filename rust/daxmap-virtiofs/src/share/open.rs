@@ -71,8 +71,8 @@ impl Share {
         Ok((fh, if self.options.cache == Cache::Always { cached } else { OpenOptions::empty() }))
     }
 
-    /// Whether a guest that has just started keeps pages of files in its own memory.
-    pub(crate) fn guest_has_pages(&self, has_pages: bool) {
+    /// Notes whether a guest that has just started keeps pages of files in its own memory.
+    pub(crate) fn set_guest_has_pages(&self, has_pages: bool) {
         self.guest_has_pages.store(has_pages, Ordering::Relaxed);
     }
 

@@ -38,7 +38,7 @@ long count(enum kind kind, long result, enum allowed allowed, const char *what);
 int copy(void *to, const void *from, size_t length);
 
 // Each aligned word of a file has the file's inode number in the low 24 bits, then the number of the word in the file in 24
-// bits, and a version in the rest. So a byte says whether it belongs there, whoever has written it.
+// bits, and a version in the rest. So a byte says whether it belongs there, be it the guest's or the host's.
 void stamp(uint8_t *bytes, uint64_t inode, uint64_t offset, size_t length, uint16_t version);
 
 enum looseness {
