@@ -12,11 +12,9 @@ folder=$PWD/target/coverage
 host=$(rustc -vV | sed -n 's/^host: //p')
 crates=(-p daxmap-core -p daxmap-virtiofs -p daxmap-vhost-user)
 
-skip() {
-  printf '\ncoverage: SKIPPED: nothing was measured: %s\n\n' "$*"
-  [ "${COVERAGE:-}" != require ]
-  exit
-}
+check=coverage
+# shellcheck source=scripts/skip.sh
+. scripts/skip.sh
 
 # $1: a tool of LLVM. Prints where it is: rustup's, which fits, or else the newest of the system's that reads what rustc writes.
 llvm_tool() {

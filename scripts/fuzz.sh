@@ -14,11 +14,9 @@ for target in "${targets[@]}"; do
   [ -f "$crate/targets/$target.rs" ] || { echo "fuzz: no target $target; there are" $all >&2 && exit 1; }
 done
 
-skip() {
-  printf '\nfuzz: SKIPPED: nothing was fuzzed: %s\n\n' "$*"
-  [ "${FUZZ:-}" != require ]
-  exit
-}
+check=fuzz
+# shellcheck source=scripts/skip.sh
+. scripts/skip.sh
 
 [ "$(uname)" = Linux ] || skip 'the targets are for Linux'
 command -v c++ >/dev/null || skip 'libFuzzer is made of C++ (apt install g++)'

@@ -6,11 +6,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-skip() {
-  printf '\nmutants: SKIPPED: nothing was mutated: %s\n\n' "$*"
-  [ "${MUTANTS:-}" != require ]
-  exit
-}
+check=mutants
+# shellcheck source=scripts/skip.sh
+. scripts/skip.sh
 
 [ "$(uname)" = Linux ] || skip 'most of the code is for Linux'
 
