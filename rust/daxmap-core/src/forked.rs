@@ -3,8 +3,12 @@
 use crate::addr::{FileOffset, GuestAddress, WindowOffset};
 use crate::sys::{holds_in_child, page_size, vm};
 use crate::{Error, HostWindowBackend, KvmBackend, MapRequest, Mapper, OpenError, Options, Overlap, Window};
+use every_call::every_call;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+
+#[path = "../tests/every_call/mod.rs"]
+mod every_call;
 
 const BASE: GuestAddress = GuestAddress(4 << 30);
 
@@ -21,26 +25,10 @@ fn mapper() -> (Mapper, HostWindowBackend, File) {
 #[test]
 fn every_call_of_a_mapper_is_refused() {
     let (mapper, window, file) = mapper();
-    let (page, fd) = ([(WindowOffset(0), page_size())], file.as_raw_fd());
+    let fd = file.as_raw_fd();
     assert!(!mapper.in_forked_child());
     assert!(holds_in_child(|| {
-        let answers = [
-            mapper.map_file(fd, WindowOffset(0), false, Overlap::Replace).map(drop),
-            mapper.remove(WindowOffset(0), page_size()),
-            mapper.remove_batch(&page).map(drop),
-            mapper.remove_ranges(&page),
-            mapper.remove_all(),
-            mapper.refresh(fd).map(drop),
-            mapper.reset(),
-            mapper.drain_all(),
-            mapper.read(BASE, 1).map(drop),
-            mapper.write(BASE, b"x"),
-            mapper.resolve(BASE, 1, false).map(drop),
-            mapper.mappings().map(drop),
-            mapper.lookup(WindowOffset(0)).map(drop),
-            mapper.survey().map(drop),
-            mapper.explain(BASE).map(drop),
-        ];
+        let answers = every_call(&mapper, fd);
         let refused = answers.iter().all(|answer| matches!(answer, Err(Error::Forked)));
         // The counters and the log are the parent's, too.
         refused && mapper.in_forked_child() && mapper.stats().errors.is_empty() && mapper.warnings().last().is_none()

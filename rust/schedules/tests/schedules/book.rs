@@ -1,19 +1,14 @@
 //! However requests come between each other, the book says what the guest sees, and the counters add up.
 
-use crate::explore::{explore, join};
+use crate::explore::{explore, join, start};
 use crate::guest::{booked, guest};
 use crate::requests::any;
-use shuttle::thread;
-use std::sync::Arc;
 
 #[test]
 fn book_guest_and_counters_agree() {
     explore(|| {
         let (mapper, guest) = guest();
-        let threads = [(); 3].map(|()| {
-            let mapper = Arc::clone(&mapper);
-            thread::spawn(move || (0..4).for_each(|_| any(&mapper)))
-        });
+        let threads = start(3, &mapper, |mapper| (0..4).for_each(|_| any(mapper)));
         join(threads);
         assert_eq!(booked(&mapper), guest.pages());
         let stats = mapper.stats();

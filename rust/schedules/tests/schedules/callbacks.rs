@@ -1,11 +1,10 @@
 //! Callbacks that call their own mapper, or panic, while others use it.
 
-use crate::explore::{explore, join};
+use crate::explore::{explore, join, start};
 use crate::guest::{booked, guest};
 use crate::requests::{any, errno, range, set_up};
 use daxmap_core::Overlap;
 use shuttle::rand::{Rng, thread_rng};
-use shuttle::thread;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -23,10 +22,7 @@ fn a_callback_is_refused_by_its_own_mapper_and_others_wait() {
             assert!(mapper.is_closed() || errno(drained) == libc::EDEADLK);
         };
         assert!(guest.callback.set(Box::new(refused)).is_ok());
-        let threads = [(); 3].map(|()| {
-            let mapper = Arc::clone(&mapper);
-            thread::spawn(move || (0..2).for_each(|_| any(&mapper)))
-        });
+        let threads = start(3, &mapper, |mapper| (0..2).for_each(|_| any(mapper)));
         join(threads);
         assert_eq!(booked(&mapper), guest.pages());
         mapper.drain_all().unwrap();
@@ -43,10 +39,8 @@ fn a_callback_that_panics_leaves_the_lock_free_and_the_book_true() {
             }
         };
         assert!(guest.callback.set(Box::new(may_panic)).is_ok());
-        let threads = [(); 3].map(|()| {
-            let mapper = Arc::clone(&mapper);
-            thread::spawn(move || (0..3).for_each(|_| _ = catch_unwind(AssertUnwindSafe(|| any(&mapper)))))
-        });
+        let threads =
+            start(3, &mapper, |mapper| (0..3).for_each(|_| _ = catch_unwind(AssertUnwindSafe(|| any(mapper)))));
         join(threads);
         assert_eq!(booked(&mapper), guest.pages());
         while catch_unwind(AssertUnwindSafe(|| mapper.drain_all())).is_err() {}

@@ -1,6 +1,6 @@
 //! A mapper that is drained under its users. Who sees that it is closed may destroy the VM.
 
-use crate::explore::{explore, join};
+use crate::explore::{explore, join, start};
 use crate::guest::guest;
 use crate::requests::{any, errno, set_up};
 use daxmap_core::Overlap;
@@ -12,10 +12,7 @@ fn nothing_is_called_once_the_mapper_says_that_it_is_closed() {
     explore(|| {
         let (mapper, guest) = guest();
         set_up(&mapper, Overlap::Refuse).unwrap();
-        let users = [(); 2].map(|()| {
-            let mapper = Arc::clone(&mapper);
-            thread::spawn(move || (0..3).for_each(|_| any(&mapper)))
-        });
+        let users = start(2, &mapper, |mapper| (0..3).for_each(|_| any(mapper)));
         let watcher = {
             let (mapper, guest) = (Arc::clone(&mapper), Arc::clone(&guest));
             thread::spawn(move || {
@@ -50,10 +47,7 @@ fn the_last_user_drains_a_mapper_that_nobody_has_drained() {
     explore(|| {
         let (mapper, guest) = guest();
         set_up(&mapper, Overlap::Refuse).unwrap();
-        let users = [(); 3].map(|()| {
-            let mapper = Arc::clone(&mapper);
-            thread::spawn(move || any(&mapper))
-        });
+        let users = start(3, &mapper, any);
         drop(mapper);
         join(users);
         guest.destroy_vm();

@@ -1,10 +1,11 @@
 //! Has shuttle run a scenario in many schedules.
 
+use daxmap_core::Mapper;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
-use shuttle::thread::JoinHandle;
+use shuttle::thread::{self, JoinHandle};
 use shuttle::{Config, MaxSteps, Runner};
 use std::env;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How often the priorities of threads change: nearly all faults of locking show with three changes.
 const CHANGES: usize = 3;
@@ -36,6 +37,15 @@ pub(crate) fn explore_under<S: Scheduler + 'static>(scenario: fn(), of: impl Fn(
         config.max_steps = MaxSteps::FailAfter(100_000);
         Runner::new(of(scheduler), config).run(scenario);
     }
+}
+
+/// Starts threads that all do the same with a mapper.
+pub(crate) fn start(number: usize, mapper: &Arc<Mapper>, work: fn(&Mapper)) -> Vec<JoinHandle<()>> {
+    let one = |_| {
+        let mapper = Arc::clone(mapper);
+        thread::spawn(move || work(&mapper))
+    };
+    (0..number).map(one).collect()
 }
 
 /// Waits for all of them; where one has panicked, so does this.

@@ -1,17 +1,19 @@
 //! A callback that forks while other threads are in the middle of something. In the child there is the forking thread alone,
 //! and it is to wait for nobody: who had a lock is not there to let it go.
 
-use crate::explore::{explore_under, join};
+use crate::explore::{explore_under, join, start};
 use crate::guest::guest;
 use crate::requests::{BASE, any, errno, file, range, set_up};
 use crate::sys::{exit, fork, is_child};
-use daxmap_core::{FileOffset, GuestAddress, MapRequest, Mapper, Overlap, WindowOffset, page_size};
+use daxmap_core::{Error, FileOffset, GuestAddress, MapRequest, Mapper, Overlap, WindowOffset, page_size};
+use every_call::every_call;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
-use shuttle::thread;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+#[path = "../../../daxmap-core/tests/every_call/mod.rs"]
+mod every_call;
 
 const WAITED: i32 = 3;
 const PANICKED: i32 = 4;
@@ -48,15 +50,12 @@ fn forking() {
     let (mapper, guest) = guest();
     (0..4).for_each(|_| set_up(&mapper, Overlap::Replace).unwrap());
     assert!(guest.callback.set(forks_once(3)).is_ok());
-    let threads = [(); 3].map(|()| {
-        let mapper = Arc::clone(&mapper);
-        thread::spawn(move || {
-            for _ in 0..3 {
-                let loan = mapper.resolve(GuestAddress(BASE.0 + range().0.0), 1, false);
-                any(&mapper);
-                end_child(&mapper, loan);
-            }
-        })
+    let threads = start(3, &mapper, |mapper| {
+        for _ in 0..3 {
+            let loan = mapper.resolve(GuestAddress(BASE.0 + range().0.0), 1, false);
+            any(mapper);
+            end_child(mapper, loan);
+        }
     });
     join(threads);
     let drained = mapper.drain_all();
@@ -77,15 +76,12 @@ fn forking_in_a_batch() {
         mapper.setup(file(), &request, Overlap::Refuse).unwrap();
     }
     assert!(guest.callback.set(forks_once(2)).is_ok());
-    let device = {
-        let mapper = Arc::clone(&mapper);
-        thread::spawn(move || (0..4).for_each(|_| drop(mapper.resolve(BASE, 1, false))))
-    };
+    let device = start(1, &mapper, |mapper| (0..4).for_each(|_| drop(mapper.resolve(BASE, 1, false))));
     let of_device = mapper.resolve(BASE, 1, false).unwrap();
     let removed = mapper.remove_batch(&pages);
     end_child(&mapper, of_device);
     assert_eq!(removed.unwrap().removed, 3);
-    device.join().unwrap();
+    join(device);
     let drained = mapper.drain_all();
     end_child(&mapper, ());
     drained.unwrap();
@@ -126,23 +122,8 @@ fn try_everything(mapper: &Mapper) {
     if mapper.is_closed() {
         return; // the fork came in the very last call, that of closing
     }
-    let page = page_size();
-    let refused = [
-        errno(set_up(mapper, Overlap::Replace)),
-        errno(mapper.remove(WindowOffset(0), page)),
-        errno(mapper.remove_batch(&[(WindowOffset(0), page)])),
-        errno(mapper.remove_all()),
-        errno(mapper.refresh(file())),
-        errno(mapper.reset()),
-        errno(mapper.drain_all()),
-        errno(mapper.read(BASE, 1)),
-        errno(mapper.write(BASE, b"x")),
-        errno(mapper.resolve(BASE, 1, false)),
-        errno(mapper.mappings()),
-        errno(mapper.survey()),
-        errno(mapper.lookup(WindowOffset(0))),
-    ];
+    let refused = every_call(mapper, file()).map(errno);
     mapper.abandon(); // what a drop does
-    assert_eq!(refused, [libc::EPERM; 13]);
+    assert_eq!(refused, [libc::EPERM; 17]);
     assert!(mapper.in_forked_child());
 }

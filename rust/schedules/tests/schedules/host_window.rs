@@ -1,6 +1,6 @@
 //! A window of real addresses, which a mapper, devices and the VMM share, and give up in any order.
 
-use crate::explore::{explore, join};
+use crate::explore::{explore, join, start};
 use crate::requests::{BASE, PAGES, any, range};
 use daxmap_core::{Budget, GuestAddress, HostWindowBackend, Mapper, Options, page_size};
 use shuttle::thread;
@@ -13,10 +13,7 @@ fn addresses_are_given_back_with_their_last_user() {
         let window = HostWindowBackend::new().unwrap();
         let size = PAGES as u64 * page_size();
         let mapper = Arc::new(Mapper::new(BASE, size, Options::default(), |of| window.attach(of)).unwrap());
-        let users = [(); 2].map(|()| {
-            let mapper = Arc::clone(&mapper);
-            thread::spawn(move || (0..3).for_each(|_| any(&mapper)))
-        });
+        let users = start(2, &mapper, |mapper| (0..3).for_each(|_| any(mapper)));
         let device = {
             let mapper = Arc::clone(&mapper);
             thread::spawn(move || {

@@ -1,6 +1,6 @@
 //! What is lent to a device stays as it is until it is given back, but for a reset.
 
-use crate::explore::{explore, join};
+use crate::explore::{explore, join, start};
 use crate::guest::{booked, guest};
 use crate::requests::{BASE, change, range};
 use daxmap_core::{GuestAddress, page_size};
@@ -11,10 +11,7 @@ use std::sync::Arc;
 fn what_is_lent_shows_the_same_until_it_is_given_back() {
     explore(|| {
         let (mapper, guest) = guest();
-        let changers = [(); 2].map(|()| {
-            let mapper = Arc::clone(&mapper);
-            thread::spawn(move || (0..4).for_each(|_| change(&mapper)))
-        });
+        let changers = start(2, &mapper, |mapper| (0..4).for_each(|_| change(mapper)));
         let devices = [(); 2].map(|()| {
             let (mapper, guest) = (Arc::clone(&mapper), Arc::clone(&guest));
             thread::spawn(move || {
