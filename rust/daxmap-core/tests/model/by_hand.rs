@@ -19,6 +19,13 @@ fn many() -> impl Iterator<Item = Request> {
     (0..MANY).map(|number| setup(0, number % 2, (1 + 2 * number, 1), number % 2 == 0))
 }
 
+/// A mapper in a host window of so many ranges.
+fn of_ranges(number: u64) -> (Mapper, HostWindowBackend) {
+    let window = HostWindowBackend::new().unwrap();
+    let mapper = Mapper::new(GuestAddress(BASE), DAX_RANGE * number, Options::default(), |of| window.attach(of));
+    (mapper.unwrap(), window)
+}
+
 #[test]
 fn pieces_and_the_whole_are_unknown_at_once() {
     for kind in [LENIENT, Kind { through: Through::Descriptors, ..LENIENT }] {
@@ -117,8 +124,7 @@ fn many_are_replaced_in_steps() {
 fn many_are_replaced_at_once_in_a_host_window() {
     let _budget = Alone::new();
     let files = File::pair(DAX_RANGE);
-    let window = HostWindowBackend::new().unwrap();
-    let mapper = Mapper::new(GuestAddress(BASE), DAX_RANGE * 2, Options::default(), |of| window.attach(of)).unwrap();
+    let (mapper, window) = of_ranges(2);
     let mut naive = Naive::new(&mapper, files.iter().map(|file| (file.id, file.writable)).collect(), None, true);
     let mut make = |request: &Request| {
         let answer = request.make(&mapper, &files);
@@ -146,8 +152,7 @@ fn many_are_replaced_at_once_in_a_host_window() {
 fn a_range_s_holes_are_of_one_kind_whatever_was_removed() {
     let _budget = Alone::new();
     let files = File::pair(DAX_RANGE);
-    let window = HostWindowBackend::new().unwrap();
-    let mapper = Mapper::new(GuestAddress(BASE), DAX_RANGE * 5, Options::default(), |of| window.attach(of)).unwrap();
+    let (mapper, window) = of_ranges(5);
     let address = mapper.host_address().unwrap() as u64;
     let range = DAX_RANGE / page_size();
     let start_of = |page: u64| WindowOffset(page * page_size());
@@ -169,8 +174,7 @@ fn a_range_s_holes_are_of_one_kind_whatever_was_removed() {
 fn a_range_that_is_given_back_does_not_merge_with_its_neighbours() {
     let _budget = Alone::new();
     let files = File::pair(DAX_RANGE);
-    let window = HostWindowBackend::new().unwrap();
-    let mapper = Mapper::new(GuestAddress(BASE), DAX_RANGE * 5, Options::default(), |of| window.attach(of)).unwrap();
+    let (mapper, window) = of_ranges(5);
     let address = mapper.host_address().unwrap() as u64;
     let range = DAX_RANGE / page_size();
     assert_eq!(vmas(address, address + 5 * DAX_RANGE), 1);
