@@ -3,7 +3,7 @@
 
 use daxmap_core::{
     Backend, Change, Errno, Error, Failure, FileOffset, GuestAddress, MapRequest, Mapper, Options, Overlap, Refusal,
-    WindowOffset,
+    Span, WindowOffset, page_size,
 };
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -15,10 +15,23 @@ const BASE: GuestAddress = GuestAddress(1 << 32);
 #[derive(Debug, Default)]
 struct Elsewhere {
     keeps: Arc<AtomicBool>,
+    at_once: bool,
     unknown: u64,
 }
 
 impl Backend for Elsewhere {
+    fn changes_at_once(&self) -> bool {
+        self.at_once
+    }
+
+    fn settle(&mut self, _: Span, _: &mut Vec<String>) -> Result<(), Refusal> {
+        if self.keeps.load(Relaxed) {
+            return Err(Refusal::io("the guest does not say"));
+        }
+        self.unknown = 0;
+        Ok(())
+    }
+
     fn change(&mut self, change: &Change<'_>, _: &mut Vec<String>) -> Result<(), Failure> {
         if change.new.is_none() && self.keeps.load(Relaxed) {
             return Err(Failure::Unchanged(Refusal::io("the guest keeps it")));
@@ -76,12 +89,24 @@ fn what_a_guest_keeps_at_the_end_is_leaked() {
     assert_eq!((mapper.stats().leaked_count, mapper.stats().live_mappings), (1, 0));
 }
 
+const UNKNOWN: &str = "of 2 ranges of the window it is unknown whether the guest still sees them";
+
 #[test]
-fn a_range_that_nobody_knows_is_told_and_counts_as_settled_where_the_backend_says_no_more() {
-    let mapper = mapper_over(Elsewhere { unknown: 2, ..Elsewhere::default() });
-    let told = mapper.explain(BASE).unwrap();
-    assert!(told.ends_with("; of 2 ranges of the window it is unknown whether the guest still sees them"), "{told}");
-    mapper.remove_range(WindowOffset(0), mapper.page_size()).unwrap();
-    map_page(&mapper);
-    mapper.drain_all().unwrap();
+fn a_range_that_nobody_knows_is_settled_by_a_removal() {
+    let page = page_size();
+    let ranges = [(WindowOffset(0), page), (WindowOffset(page), page)];
+    for (at_once, ranges) in [(false, &ranges[..1]), (true, &ranges[..1]), (false, &ranges), (true, &ranges)] {
+        let keeps = Arc::new(AtomicBool::new(true));
+        let mapper = mapper_over(Elsewhere { keeps: Arc::clone(&keeps), at_once, unknown: 2 });
+        assert!(mapper.explain(BASE).unwrap().contains(UNKNOWN));
+        let error = mapper.remove_ranges(ranges).unwrap_err();
+        assert!(matches!(error, Error::Unsettled { .. }), "{error}");
+        assert!(mapper.explain(BASE).unwrap().contains(UNKNOWN));
+
+        keeps.store(false, Relaxed);
+        mapper.remove_ranges(ranges).unwrap();
+        assert!(!mapper.explain(BASE).unwrap().contains(UNKNOWN), "at once: {at_once}, {} ranges", ranges.len());
+        map_page(&mapper);
+        mapper.drain_all().unwrap();
+    }
 }

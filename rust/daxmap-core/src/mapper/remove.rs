@@ -214,7 +214,7 @@ impl Mapper {
 
     fn remove_run(&self, open: &mut Open, run: Run, failed: &mut Vec<(usize, Error)>) {
         let Some(hull) = run.hull else { return };
-        if run.entries.len() > 1 && open.backend.changes_at_once() {
+        if run.entries.len() > 1 && open.backend.changes_at_once() && open.settle(hull).is_ok() {
             let old = open.book.overlapping(hull);
             if old.is_empty() {
                 return;
