@@ -119,25 +119,31 @@ impl KvmBackend {
     /// What is likely to be wrong where KVM would not take the slot: `kvm_set_memory_region`
     /// of `virt/kvm/kvm_main.c`.
     fn remedy(&self, window: &Window, errno: Errno) -> Option<String> {
-        let last = window.base().0.saturating_add(window.size().saturating_sub(1));
-        let other = self.memslot.other_than_vm();
-        let bits = physical_address_bits().filter(|bits| last.checked_shr(*bits).is_some_and(|rest| rest > 0));
         Some(match errno.0 {
             libc::EEXIST => {
                 "the guest has memory there already, RAM or another slot: put the window above it".to_owned()
             }
-            libc::EINVAL | libc::ENOTTY if other.is_some() => {
-                let other = printable(&other.unwrap_or_default());
-                format!("vm_fd is not a VM's but of {other}: KVM_CREATE_VM of /dev/kvm gives the VM's")
-            }
             libc::EIO => "the VM belongs to another process: the one that this was forked from, say".to_owned(),
-            libc::EINVAL => match bits {
-                Some(bits) => format!("its end is past the {bits} physical address bits of this CPU"),
-                None => "the slot may be in use: take another number, or delete it first".to_owned(),
+            libc::EINVAL | libc::ENOTTY => match (self.memslot.other_than_vm(), errno.0) {
+                (Some(other), _) => {
+                    let other = printable(&other);
+                    format!("vm_fd is not a VM's but of {other}: KVM_CREATE_VM of /dev/kvm gives the VM's")
+                }
+                (None, libc::ENOTTY) => return None,
+                (None, _) => match physical_address_bits().filter(|bits| is_past(window, *bits)) {
+                    Some(bits) => format!("its end is past the {bits} physical address bits of this CPU"),
+                    None => "the slot may be in use: take another number, or delete it first".to_owned(),
+                },
             },
             _ => return None,
         })
     }
+}
+
+/// Whether a window has an address of more bits than these.
+fn is_past(window: &Window, bits: u32) -> bool {
+    let last = window.base().0.saturating_add(window.size().saturating_sub(1));
+    last.checked_shr(bits).is_some_and(|rest| rest > 0)
 }
 
 /// Refuses a slot that the VM does not have. Where KVM does not tell its limits, it refuses the slot later.

@@ -1,18 +1,20 @@
-//! Every system call of a change in a host window fails, alone, with any other, and with all that follow: book, kernel, budget
-//! and descriptors agree, and the window can be used on, or is given up. `-- --nocapture` says how many calls there are.
+//! Every system call of a change in a host window fails, alone, with any other, and with all that follow: book, kernel, KVM,
+//! budget and descriptors agree, and the window can be used on, or is given up. `-- --nocapture` says how many calls there are.
 #![cfg(all(target_os = "linux", target_arch = "x86_64", not(sanitized)))]
 #![deny(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::print_stdout, missing_docs)]
 
 mod model;
 mod sys;
+mod vm;
 mod world;
 
 use daxmap_core::DAX_RANGE;
 use model::files::File;
 use model::requests::{Request, pages, setup};
 use sys::Plan;
-use world::World;
+use vm::Vm;
+use world::{Guest, World};
 
 const ERRNOS: [i32; 6] = [libc::EAGAIN, libc::ENOMEM, libc::EIO, libc::EMFILE, libc::EINTR, libc::ENODEV];
 
@@ -75,25 +77,34 @@ fn descriptors() -> usize {
 
 /// One test: the budget is the process's.
 #[test]
-fn any_calls_of_a_host_window() {
+fn any_calls_of_a_window() {
     if !sys::can_be_had() {
         return;
     }
+    any_calls(Guest::None);
+    match Vm::new() {
+        Ok(vm) => any_calls(Guest::Of(&vm)),
+        Err(why) => sys::skip(&format!("no call of KVM's fails: /dev/kvm: {why}")),
+    }
+}
+
+fn any_calls(guest: Guest<'_>) {
     let files: Vec<File> = [File::pair(DAX_RANGE), File::pair(DAX_RANGE)].into_iter().flatten().collect();
-    let world = || World::new(&files, Plan::default()).0.unwrap();
+    let world = || World::new(&files, guest, Plan::default()).0.unwrap();
     let next = setup(2, 0, (30, 1), false);
     world().end(&next, Plan::default()); // what is opened once for the process
     let open = descriptors();
     let played = each_call_and_each_two(|plan| {
-        let (made, calls) = World::new(&files, plan);
+        let (made, calls) = World::new(&files, guest, plan);
         if let Ok(world) = made {
             world.end(&next, Plan::default());
         }
+        assert_eq!(descriptors(), open, "{plan:?}");
         calls.len()
     });
-    println!("a new window: {played} plans");
+    println!("{guest:?}: a new window: {played} plans");
     let played = each_call_and_each_two(|plan| world().end(&next, plan).len());
-    println!("a window that is released: {played} plans");
+    println!("a window that is freed: {played} plans");
     for (before, request) in scenarios() {
         let mut calls = Vec::new();
         let played = each_call_and_each_two(|plan| {
@@ -105,7 +116,7 @@ fn any_calls_of_a_host_window() {
             world.end(&next, Plan::default());
             assert_eq!(descriptors(), open, "{request:?}, {plan:?}");
             if plan.first.is_none() {
-                calls = made.clone();
+                calls.clone_from(&made);
             }
             made.len()
         });

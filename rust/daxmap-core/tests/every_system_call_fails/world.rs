@@ -1,36 +1,70 @@
-//! A mapper over a host window, whose every request is held to the model, to the kernel and to the budget.
+//! A mapper over a host window, or over the memory slot of a VM, whose every request is held to the model, to the kernel and to
+//! the budget.
 
 use crate::model::files::File;
 use crate::model::maps::{Piece, window_of, within};
 use crate::model::naive::Naive;
 use crate::model::requests::{Answer, BASE, Request};
 use crate::sys::{self, Plan};
-use daxmap_core::{Budget, DAX_RANGE, GuestAddress, HostWindowBackend, Mapper, OpenError, Options};
+use crate::vm::Vm;
+use daxmap_core::{
+    Budget, DAX_RANGE, GuestAddress, HostWindowBackend, KvmBackend, Mapper, OpenError, Options, page_size,
+};
 use std::ffi::c_long;
+use std::os::fd::AsRawFd;
 
 const RANGES: u64 = 2;
 const SIZE: u64 = RANGES * DAX_RANGE;
+const SLOT: u32 = 3;
+
+/// What shows the window to the guest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Guest<'a> {
+    /// Nothing: a VMM would do that itself.
+    None,
+    /// A slot of this VM.
+    Of(&'a Vm),
+}
 
 pub(crate) struct World<'a> {
     files: &'a [File],
+    guest: Guest<'a>,
+    /// The handle that frees a window which no slot of ours shows.
     window: HostWindowBackend,
     mapper: Mapper,
     naive: Naive,
     start: u64,
     /// Of the budget, when there was no window.
     used: u64,
+    /// Whether a call that failed may have left addresses of the window to others, and the next could not take them back.
+    may_have_gaps: bool,
+}
+
+/// The memory slot, with its log on, and the mapper over it.
+fn over_slot(vm: &Vm) -> Result<Mapper, OpenError> {
+    let slot = KvmBackend::new(vm.as_raw_fd(), SLOT)?;
+    slot.start_dirty_log().unwrap(); // for later
+    let mapper = Mapper::new(GuestAddress(BASE), SIZE, Options::default(), |of| slot.attach(of, false))?;
+    // If KVM refuses that, all is as before.
+    let _ = slot.stop_dirty_log();
+    Ok(mapper)
 }
 
 impl<'a> World<'a> {
-    /// The window's calls fail as planned, too; how many it made, and none where it can't be had.
-    pub(crate) fn new(files: &'a [File], plan: Plan) -> (Result<Self, OpenError>, Vec<c_long>) {
+    /// The window's calls fail as planned, too; which calls it made, and no window where it can't be had.
+    pub(crate) fn new(files: &'a [File], guest: Guest<'a>, plan: Plan) -> (Result<Self, OpenError>, Vec<c_long>) {
         let used = Budget::of_process().used();
         let window = HostWindowBackend::new().unwrap();
-        let start = || Mapper::new(GuestAddress(BASE), SIZE, Options::default(), |of| window.attach(of));
-        let (mapper, calls) = sys::with(plan, start);
+        let (mapper, calls) = sys::with(plan, || match guest {
+            Guest::None => Mapper::new(GuestAddress(BASE), SIZE, Options::default(), |of| window.attach(of)),
+            Guest::Of(vm) => over_slot(vm),
+        });
         let mapper = match mapper {
             Ok(mapper) => mapper,
             Err(error) => {
+                if let Guest::Of(vm) = guest {
+                    assert!(!vm.shows_memory_at(BASE), "of a window that is none");
+                }
                 window.release().unwrap();
                 assert_eq!(Budget::of_process().used(), used, "charged for no window");
                 return (Err(error), calls);
@@ -39,11 +73,12 @@ impl<'a> World<'a> {
         let access = files.iter().map(|file| (file.id, file.writable)).collect();
         let naive = Naive::new(&mapper, access, None, true);
         let start = mapper.host_address().unwrap() as u64;
-        (Ok(Self { files, window, mapper, naive, start, used }), calls)
+        (Ok(Self { files, guest, window, mapper, naive, start, used, may_have_gaps: false }), calls)
     }
 
     /// Makes a request, whose calls fail as planned; which calls it made.
     pub(crate) fn make(&mut self, request: &Request, plan: Plan) -> Vec<c_long> {
+        self.may_have_gaps |= plan.leaves_gaps;
         let (answer, calls): (Answer, _) = sys::with(plan, || request.make(&self.mapper, self.files));
         let has_given_up = self.mapper.is_closed() && !matches!(request, Request::Drain);
         let answer = Answer { lost: answer.lost || has_given_up, ..answer };
@@ -61,6 +96,9 @@ impl<'a> World<'a> {
         let charged = Budget::of_process().used() - self.used;
         let holes = charged.checked_sub(2 * self.naive.live.len() as u64);
         assert!(holes.is_some_and(|holes| (1..=RANGES + 1).contains(&holes)), "{charged} are charged");
+        if let Guest::Of(vm) = self.guest {
+            assert!(vm.shows_memory_at(BASE) && vm.shows_memory_at(BASE + SIZE - page_size()), "the slot");
+        }
     }
 
     /// Goes on with the window, if it was not given up, and frees it; its last calls fail as planned.
@@ -68,6 +106,15 @@ impl<'a> World<'a> {
         let is_over = self.naive.closed; // it was drained, or the window was given up
         if !is_over {
             self.make(next, Plan::default());
+        }
+        match self.guest {
+            Guest::None => self.release(is_over, plan),
+            Guest::Of(vm) => self.close(vm, is_over, plan),
+        }
+    }
+
+    fn release(mut self, is_over: bool, plan: Plan) -> Vec<c_long> {
+        if !is_over {
             self.make(&Request::Drain, Plan::default());
         }
         let Self { window, mapper, start, used, .. } = self;
@@ -81,6 +128,22 @@ impl<'a> World<'a> {
         }
         let is_kept = is_over && released.is_err();
         assert!(is_kept || Budget::of_process().used() == used, "charged for a window that is gone");
+        calls
+    }
+
+    /// A slot that KVM would not delete shows the window's addresses still: then they are kept.
+    fn close(mut self, vm: &Vm, is_over: bool, plan: Plan) -> Vec<c_long> {
+        let calls = if is_over { Vec::new() } else { self.make(&Request::Drain, plan) };
+        let Self { mapper, start, used, may_have_gaps, .. } = self;
+        drop(mapper);
+        let is_charged = Budget::of_process().used() > used;
+        assert!(!is_charged || is_over || plan.first.is_some(), "charged for a window that is gone");
+        if vm.shows_memory_at(BASE) {
+            assert!(is_over || plan.first.is_some(), "the slot is left");
+            let kept: u64 = within(start, start + SIZE).iter().map(|piece| piece.end - piece.start).sum();
+            assert!(may_have_gaps || kept == SIZE, "another's memory may land where a slot points");
+            vm.delete(SLOT);
+        }
         calls
     }
 }

@@ -4,7 +4,7 @@ use super::files::File;
 use daxmap_core::{Error, FileOffset, GuestAddress, MapRequest, Mapper, Overlap, WindowOffset, page_size};
 
 /// Where every window of these tests begins.
-pub(crate) const BASE: u64 = 1 << 40;
+pub(crate) const BASE: u64 = 1 << 36;
 
 /// Start and length of a range of the window, in bytes.
 pub(crate) type Range = (u64, u64);
