@@ -69,8 +69,7 @@ impl Frame {
         let length = u32::try_from(request.len()).ok().filter(|_| request.len() <= LONGEST_REQUEST)?;
         let room = u32::try_from(room).ok()?;
         self.memory.write_slice(request, GuestAddress(REQUEST)).ok()?;
-        let follows = if room > 0 { NEXT } else { 0 };
-        let readable = RawDescriptor::from(Descriptor::new(REQUEST, length, follows, 1));
+        let readable = RawDescriptor::from(Descriptor::new(REQUEST, length, NEXT, 1));
         let writable = RawDescriptor::from(Descriptor::new(REPLY, room, TO_WRITE, 0));
         self.memory.write_obj(readable, GuestAddress(0)).ok()?;
         self.memory.write_obj(writable, GuestAddress(size_of::<RawDescriptor>() as u64)).ok()?;

@@ -66,10 +66,11 @@ mod tests {
             assert!(recent.young.len() + recent.old.len() <= 8);
             assert!(recent.get(0).is_some_and(|kept| Arc::ptr_eq(&kept, &first)), "it is used all the time");
         }
-        assert!(recent.get(99).is_some());
+        assert!(recent.get(99).is_some() && recent.get(98).is_some());
         assert!(recent.get(50).is_none());
         recent.remove(&0);
         assert!(recent.get(0).is_none());
+        recent.put(0, Arc::clone(&first));
         recent.clear();
         assert_eq!(Arc::strong_count(&first), 1);
     }

@@ -239,7 +239,7 @@ impl<'a> Incoming<'a> {
         let copied = copy_out(buffers, &mut message);
         message.truncate(copied);
         let (header, _) = Header::parse(&message)?;
-        if header.opcode() != op::WRITE && length > message.len() {
+        if header.opcode() != op::WRITE {
             let head = message.len();
             message.resize(length.min(LONGEST_REQUEST), 0);
             let copied = copy_out(&window(buffers, head, LONGEST_REQUEST), message.get_mut(head..)?);

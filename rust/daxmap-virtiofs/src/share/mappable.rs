@@ -11,7 +11,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 impl Share {
     /// The descriptor to map a file by: that of the handle, if the guest names one, else one that is kept for the inode.
-    /// Where the server may not open the file any more, but the guest has it open, one of the guest's.
+    /// Where the server can't open the file any more, but the guest has it open, one of the guest's.
     ///
     /// # Errors
     /// EROFS to write on a read-only share, EBADF for an unknown inode or handle, ENODEV for what is no regular file, else
@@ -37,10 +37,7 @@ impl Share {
         };
         let file = match opened {
             Ok(file) => Arc::new(file),
-            Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
-                return self.handles.one_of(nodeid, writable).map(Mappable::Handle).ok_or(error);
-            }
-            Err(error) => return Err(error),
+            Err(error) => return self.handles.one_of(nodeid, writable).map(Mappable::Handle).ok_or(error),
         };
         self.mapped().put((nodeid, writable), Arc::clone(&file));
         Ok(Mappable::Kept(file))

@@ -68,7 +68,6 @@ pub(crate) fn check_name(name: &CStr) -> io::Result<()> {
     match name.to_bytes() {
         b"" | b"." | b".." => Err(io::Error::from_raw_os_error(libc::EINVAL)),
         name if name.contains(&b'/') => Err(io::Error::from_raw_os_error(libc::EINVAL)),
-        name if name.len() > 255 => Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG)),
         _ => Ok(()),
     }
 }

@@ -172,3 +172,47 @@ fn in_parts(
 fn count_of(buffers: &[GuestSlice<'_>]) -> libc::c_int {
     libc::c_int::try_from(buffers.len()).unwrap_or(0) // 1,024 at most
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    /// What comes of as many buffers as take two calls, of which each gives such an answer; and the offsets of the calls.
+    fn answered(answers: [isize; 2], offset: u64) -> (Result<usize, Option<i32>>, Vec<libc::off_t>) {
+        let buffers = vec![GuestSlice::readable(b"ab"); MOST_AT_ONCE + 1];
+        let offsets = RefCell::new(Vec::new());
+        let done = in_parts(&buffers, offset, |_, at| {
+            offsets.borrow_mut().push(at);
+            answers[offsets.borrow().len() - 1]
+        });
+        (done.map_err(|error| error.raw_os_error()), offsets.into_inner())
+    }
+
+    #[test]
+    fn what_was_done_before_a_call_falls_short_or_fails_counts() {
+        let half = 2 * MOST_AT_ONCE;
+        let full = isize::try_from(half).unwrap();
+        let at = libc::off_t::try_from(half).unwrap();
+        assert_eq!(answered([full, 2], 10), (Ok(half + 2), vec![10, at + 10]));
+        assert_eq!(answered([full - 1, 2], 0), (Ok(half - 1), vec![0]));
+        assert_eq!(answered([full, -1], 0), (Ok(half), vec![0, at]));
+        let (failed, calls) = answered([-1, 2], 0);
+        assert!(failed.is_err() && calls.len() == 1, "{failed:?}");
+        let last = i64::MAX.unsigned_abs();
+        assert_eq!(answered([full, 2], last), (Ok(half), vec![i64::MAX]));
+        assert_eq!(answered([full, 2], last + 1), (Err(Some(libc::EINVAL)), vec![]));
+    }
+
+    #[test]
+    fn a_window_has_no_empty_buffers() {
+        let [empty, two, three] = [&b""[..], b"ab", b"cde"].map(GuestSlice::readable);
+        assert!(empty.is_empty() && !two.is_empty());
+        let lengths =
+            |skip, length| window(&[two, empty, three], skip, length).iter().map(GuestSlice::len).collect::<Vec<_>>();
+        assert_eq!(
+            (lengths(0, 9), lengths(1, 3), lengths(2, 9), lengths(5, 9)),
+            (vec![2, 3], vec![1, 2], vec![3], vec![])
+        );
+    }
+}

@@ -1,77 +1,11 @@
 //! A guest that knows a share, and each request that it may send: `include/uapi/linux/fuse.h`.
 
-use daxmap_core::fuse::verify;
+use crate::client::{NO_FH, ROOT, Request, USER, ask, long};
 use daxmap_virtiofs::FileServer;
 
-pub(crate) const ROOT: u64 = 1;
-/// The user whose processes make files, in the guest and perhaps on the host.
-pub(crate) const USER: u32 = 1000;
 /// The times of access and of modification that a guest sets, in seconds.
 pub(crate) const SET_TIMES: [i64; 2] = [1000, 2000];
-const NO_FH: u64 = u64::MAX;
 const PAGE: u64 = 4096;
-const UNIQUE: u64 = 8;
-
-/// A request.
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    pub(crate) opcode: u32,
-    nodeid: u64,
-    body: Vec<u8>,
-}
-
-impl Request {
-    fn new(opcode: u32, nodeid: u64) -> Self {
-        Self { opcode, nodeid, body: Vec::new() }
-    }
-
-    fn longs(mut self, longs: &[u64]) -> Self {
-        self.body.extend(longs.iter().flat_map(|long| long.to_le_bytes()));
-        self
-    }
-
-    fn words(mut self, words: &[u32]) -> Self {
-        self.body.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-        self
-    }
-
-    fn name(mut self, name: &str) -> Self {
-        self.body.extend(name.as_bytes());
-        self.body.push(0);
-        self
-    }
-
-    fn bytes(mut self, bytes: &[u8]) -> Self {
-        self.body.extend(bytes);
-        self
-    }
-
-    pub(crate) fn whole(&self) -> Vec<u8> {
-        let length = u32::try_from(40 + self.body.len()).unwrap();
-        let header = Self::new(0, 0).words(&[length, self.opcode]).longs(&[UNIQUE, self.nodeid]);
-        header.words(&[USER, USER, 1, 0]).bytes(&self.body).body
-    }
-}
-
-/// What came back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reply {
-    /// 0 for success.
-    pub(crate) errno: i32,
-    pub(crate) body: Vec<u8>,
-}
-
-/// A reply, which is held to the rules; an empty one, where there is none.
-pub(crate) fn parse(reply: Option<Vec<u8>>) -> Reply {
-    let Some(mut reply) = reply else { return Reply { errno: 0, body: Vec::new() } };
-    verify(UNIQUE, &reply).unwrap();
-    let errno = -i32::from_le_bytes(reply[4..8].try_into().unwrap());
-    Reply { errno, body: reply.split_off(16) }
-}
-
-pub(crate) fn ask(server: &FileServer, request: &Request) -> Reply {
-    parse(server.answer(&request.whole()))
-}
 
 /// What a guest knows that has looked around.
 #[derive(Clone, Debug)]
@@ -90,10 +24,6 @@ pub(crate) struct Known {
     directory: u64,
     /// The share itself, open.
     root: u64,
-}
-
-fn long(body: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(body[at..at + 8].try_into().unwrap())
 }
 
 pub(crate) fn init() -> Request {

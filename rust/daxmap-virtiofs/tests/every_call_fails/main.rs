@@ -5,6 +5,8 @@
 #![deny(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::print_stdout, missing_docs)]
 
+#[path = "../client/mod.rs"]
+mod client;
 mod guest;
 mod names;
 mod normal;
@@ -15,8 +17,8 @@ mod threads;
 mod tree;
 mod world;
 
+use client::Request;
 use daxmap_virtiofs::{Cache, Owner};
-use guest::Request;
 use names::named;
 use normal::Normal;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,6 @@
 //! What may come of a request some of whose calls fail, by what comes of it when none does.
 
-use crate::guest::{Reply, Request};
+use crate::client::{Reply, Request};
 use crate::sys::Plan;
 use crate::world::{State, World};
 use std::fmt::Debug;

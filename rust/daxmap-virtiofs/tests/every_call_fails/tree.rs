@@ -1,6 +1,7 @@
 //! The directory that is shared.
 
-use crate::guest::{SET_TIMES, USER};
+use crate::client::USER;
+use crate::guest::SET_TIMES;
 use rustix::fs::{XattrFlags, lgetxattr, llistxattr, lsetxattr};
 use std::fmt::Write;
 use std::fs;

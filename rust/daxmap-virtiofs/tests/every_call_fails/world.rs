@@ -1,7 +1,7 @@
 //! A share, its server and a guest that knows it; and all that an operation might change or leave behind.
 
-use crate::guest::{Known, ROOT, Reply, Request, ask, parse};
-use crate::guest::{destroy, forget, get_attributes, init, look_up, make_directory, remove_directory};
+use crate::client::{ROOT, Reply, Request, ask, parse};
+use crate::guest::{Known, destroy, forget, get_attributes, init, look_up, make_directory, remove_directory};
 use crate::process::{self, Descriptor, descriptors, threads, threads_become};
 use crate::sys::{self, Plan};
 use crate::tree::{look, others, share};
