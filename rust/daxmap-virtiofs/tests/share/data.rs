@@ -33,6 +33,16 @@ fn data_goes_where_it_belongs() {
 }
 
 #[test]
+fn as_much_is_read_at_once_as_init_grants() {
+    let directory = Directory::new("large");
+    let content: Vec<u8> = (0..1_u32 << 18).flat_map(u32::to_le_bytes).collect();
+    directory.write("file", &content);
+    let guest = directory.served(OPTIONS);
+    let node = guest.look_up(ROOT, "file");
+    assert_eq!(guest.get(&read(node, guest.open(node, libc::O_RDONLY), 0, 1 << 20)), content);
+}
+
+#[test]
 fn a_file_says_where_its_data_and_its_holes_are() {
     let directory = Directory::new("holes");
     let path = directory.write("file", "");

@@ -106,8 +106,37 @@ fn none_passes_to_a_program_that_the_process_starts() {
     assert!(descriptors.len() > before.len() + 7, "{descriptors:?}");
     for number in descriptors.keys().filter(|number| !before.contains_key(*number)) {
         // Those of tests beside this one are Rust's own, which have the flag, or come and go.
-        let Ok(info) = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")) else { continue };
-        let flags = info.lines().find_map(|line| line.strip_prefix("flags:\t")).unwrap();
-        assert_ne!(i32::from_str_radix(flags, 8).unwrap() & libc::O_CLOEXEC, 0, "{number}: {:?}", descriptors[number]);
+        let Some(flags) = flags_of(number) else { continue };
+        assert_ne!(flags & libc::O_CLOEXEC, 0, "{number}: {:?}", descriptors[number]);
+    }
+}
+
+/// With which flags a descriptor was opened, if it is open still.
+fn flags_of(number: &str) -> Option<i32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok()?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:\t"));
+    Some(i32::from_str_radix(flags.unwrap(), 8).unwrap())
+}
+
+#[test]
+fn a_file_is_opened_as_the_guest_says_where_that_is_the_hosts_affair() {
+    let directory = Directory::new("flags");
+    let path = directory.write("file", "").canonicalize().unwrap();
+    let guest = directory.served(OPTIONS);
+    let node = guest.look_up(ROOT, "file");
+    let of_file = || all().into_iter().filter(|(_, of)| *of == path).map(|(number, _)| number).collect::<Vec<_>>();
+    let before = of_file();
+    for (flags, passed) in [
+        (libc::O_RDONLY, libc::O_RDONLY),
+        (libc::O_RDWR | libc::O_SYNC, libc::O_RDWR | libc::O_SYNC),
+        (libc::O_WRONLY | libc::O_DSYNC, libc::O_WRONLY | libc::O_DSYNC),
+        (libc::O_RDWR | libc::O_APPEND | libc::O_DIRECT | libc::O_NOATIME, libc::O_RDWR),
+    ] {
+        let fh = guest.open(node, flags);
+        let opened = of_file().into_iter().find(|number| !before.contains(number)).unwrap();
+        let has = flags_of(&opened).unwrap();
+        let all = libc::O_ACCMODE | libc::O_SYNC | libc::O_APPEND | libc::O_DIRECT | libc::O_NOATIME;
+        assert_eq!(has & all, passed, "{flags:#o}");
+        guest.get(&release(node, fh));
     }
 }
