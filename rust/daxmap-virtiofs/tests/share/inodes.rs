@@ -149,9 +149,10 @@ fn a_file_that_has_lost_its_place_is_kept_for_a_guest_that_has_it_open() {
 #[test]
 fn an_inode_that_has_another_link_is_neither_kept_nor_lost() {
     let directory = with_others("links");
+    std::fs::create_dir(directory.path("elsewhere")).unwrap();
     for number in 0..10 {
         let first = directory.write(&format!("first {number}"), "");
-        for name in ["second", "third"] {
+        for name in ["second", "third", "elsewhere/first"] {
             std::fs::hard_link(&first, directory.path(&format!("{name} {number}"))).unwrap();
         }
         std::fs::create_dir(directory.path(&format!("inner {number}"))).unwrap();
@@ -160,13 +161,17 @@ fn an_inode_that_has_another_link_is_neither_kept_nor_lost() {
     let known = || guest.0.known_inodes();
     let all = |what: &str| (0..10).map(|number| format!("{what} {number}")).collect::<Vec<_>>();
     let look_up = |what| all(what).iter().map(|name| guest.look_up(ROOT, name)).collect::<Vec<_>>();
-    let remove = |what, request: fn(u64, &str) -> Request| {
+    let remove_in = |parent, what, request: fn(u64, &str) -> Request| {
         for name in all(what) {
-            guest.get(&request(ROOT, &name));
+            guest.get(&request(parent, &name));
         }
     };
+    let remove = |what, request| remove_in(ROOT, what, request);
+    let elsewhere = guest.look_up(ROOT, "elsewhere");
     let firsts = look_up("first");
     remove("second", unlink);
+    remove_in(elsewhere, "first", unlink);
+    guest.get(&forget(elsewhere, 1));
     let others = look_up("other");
     remove("other", unlink);
     let kept = others.iter().filter(|node| guest.errno(&getattr(**node)) == 0).count();
