@@ -219,7 +219,7 @@ fn a_directory_that_the_host_moves_out_of_the_share_leads_nowhere() {
         std::fs::rename(directory.path("share/inner"), directory.path("outside")).unwrap();
         directory.write("outside/file", "");
         // A guest is told how long it may believe a name, and the server believes it for as long.
-        let found = [lookup(inner, "file"), mkdir(inner, "made", 0, 0), opendir(inner), lookup(deep, "none")];
+        let found = [lookup(inner, "file"), mkdir(inner, "made", 0o755, 0), opendir(inner), lookup(deep, "none")];
         let told = found.map(|request| guest.errno(&request));
         assert_eq!(told, [errno, errno, errno, if errno == 0 { libc::ENOENT } else { errno }], "{cache:?}");
         std::fs::remove_dir_all(directory.path("outside")).unwrap();
