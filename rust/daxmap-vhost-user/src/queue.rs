@@ -8,7 +8,7 @@ use daxmap_virtiofs::GuestSlice;
 use std::cell::Cell;
 use std::sync::OnceLock;
 use vhost_user_backend::{VringMutex, VringT};
-use virtio_queue::{DescriptorChain, QueueT};
+use virtio_queue::{DescriptorChain, QueueOwnedT, QueueT};
 use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 /// A guest's memory, which changes as the front end plugs regions in and out.
@@ -32,19 +32,12 @@ pub(crate) struct Worker<'a> {
 
 impl Worker<'_> {
     /// Answers all requests that wait in a queue.
-    pub(crate) fn drain(&self, vring: &Vring, event_idx: bool) -> Result<(), virtio_queue::Error> {
-        loop {
-            if event_idx {
-                vring.disable_notification()?;
-            }
-            while self.next(vring)? {}
-            if !event_idx || !vring.enable_notification()? {
-                return Ok(());
-            }
-        }
+    pub(crate) fn drain(&self, vring: &Vring) -> Result<(), virtio_queue::Error> {
+        while self.next(vring)? {}
+        Ok(())
     }
 
-    /// Answers the next request, if there is one.
+    /// Answers the next request; or asks to be told of one, if there is none.
     fn next(&self, vring: &Vring) -> Result<bool, virtio_queue::Error> {
         let _busy = self.activity.begin(self.queue); // before the look at the queue, which may be stopped just now
         let memory = self.memory.memory();
@@ -54,7 +47,11 @@ impl Worker<'_> {
             if !queue.ready() {
                 return Ok(false);
             }
-            queue.pop_descriptor_chain(&*memory)
+            let mut chain = queue.iter(&*memory)?.next();
+            if chain.is_none() && queue.enable_notification(&*memory)? {
+                chain = queue.iter(&*memory)?.next(); // of one that has just come, nobody will tell
+            }
+            chain
         };
         let Some(chain) = chain else { return Ok(false) };
         let (head, buffers) = (chain.head_index(), Buffers::of_chain(&chain));

@@ -5,7 +5,7 @@ use crate::queue::{Memory, Vring, Worker};
 use crate::sys::abandoned;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserShMemConfig, VhostUserVirtioFeatures};
 use vhost_user_backend::VhostUserBackend;
@@ -51,7 +51,6 @@ impl Presence {
 pub(crate) struct FrontEnd {
     device: Arc<Device>,
     memory: Memory,
-    event_idx: AtomicBool,
     /// Told when it first asks for something: who connects only to see that somebody listens does not.
     presence: Arc<Presence>,
     /// Where the guest's RAM lies, from before anything is mapped in the window, which the front end tells us of too.
@@ -65,7 +64,6 @@ impl FrontEnd {
         Self {
             device,
             memory: Memory::new(GuestMemoryMmap::new()),
-            event_idx: AtomicBool::new(false),
             presence,
             ram: OnceLock::new(),
             exits: Mutex::default(),
@@ -113,9 +111,8 @@ impl VhostUserBackend for FrontEnd {
         if self.device.window().is_some() { always | window } else { always }
     }
 
-    fn set_event_idx(&self, enabled: bool) {
-        self.event_idx.store(enabled, Relaxed);
-    }
+    /// The queues are told, too.
+    fn set_event_idx(&self, _enabled: bool) {}
 
     fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
         self.device.settings().config(offset, size)
@@ -159,7 +156,7 @@ impl VhostUserBackend for FrontEnd {
             activity: self.device.channel().activity(),
             queue: u32::try_from(thread).unwrap_or(0), // a queue a thread
         };
-        if let Err(error) = worker.drain(vring, self.event_idx.load(Relaxed)) {
+        if let Err(error) = worker.drain(vring) {
             log::debug!(target: daxmap_core::LOG_TARGET, "queue {thread}: {error}");
         }
         Ok(())

@@ -15,7 +15,7 @@ fn a_front_end_may_vanish_after_each_message_and_nothing_is_left() {
     let mut before = 0;
     // Twice, since the first time may leave what is made once.
     for steps in (1..=STEPS).chain(1..=STEPS) {
-        let driver = Driver::new(1);
+        let driver = Driver::new(1, QEMU);
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut front_end = share.connect();
         shake_hands(&mut front_end, &driver, &theirs, QEMU, steps).unwrap();

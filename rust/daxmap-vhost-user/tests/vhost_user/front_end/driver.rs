@@ -1,5 +1,6 @@
 //! A guest's driver: one queue, one request at a time, in memory that it reads and writes as a file.
 
+use super::Manner;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
@@ -32,14 +33,16 @@ pub(crate) struct Driver {
     kick: EventFd,
     call: EventFd,
     next: u16,
+    event_idx: bool,
 }
 
 impl Driver {
-    pub(crate) fn new(queue: usize) -> Self {
+    pub(crate) fn new(queue: usize, manner: Manner) -> Self {
         let memory = rustix::fs::memfd_create("guest", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         let memory = File::from(memory);
         memory.set_len(MEMORY).unwrap();
-        Self { memory, queue, kick: EventFd::new(0).unwrap(), call: EventFd::new(0).unwrap(), next: 0 }
+        let (kick, call) = (EventFd::new(0).unwrap(), EventFd::new(0).unwrap());
+        Self { memory, queue, kick, call, next: 0, event_idx: manner.event_idx }
     }
 
     pub(crate) fn region(&self) -> VhostUserMemoryRegionInfo {
@@ -86,9 +89,18 @@ impl Driver {
         self.descriptor(0, address, length, reads, 1);
         self.descriptor(1, REPLY, room, writes, 0);
         self.put(AVAILABLE + 4 + 2 * u64::from(self.next % QUEUE_SIZE), &0_u16.to_le_bytes());
-        self.next = self.next.wrapping_add(1);
+        self.put(AVAILABLE + 4 + 2 * u64::from(QUEUE_SIZE), &self.next.to_le_bytes()); // used_event
+        self.offer(1);
+    }
+
+    /// Says that so many more requests are there, and tells the device if it has asked for that (VIRTIO 1.3, 2.7.10).
+    pub(crate) fn offer(&mut self, count: u16) {
+        let before = self.next;
+        self.next = before.wrapping_add(count);
         self.put(AVAILABLE + 2, &self.next.to_le_bytes());
-        self.kick.write(1).unwrap();
+        if !self.event_idx || self.half(USED + 4 + 8 * u64::from(QUEUE_SIZE)) == before {
+            self.kick.write(1).unwrap();
+        }
     }
 
     /// The reply to what was sent; its length is the used length.
@@ -109,9 +121,20 @@ impl Driver {
 
     /// How many requests were answered.
     pub(crate) fn used(&self) -> u16 {
-        let mut index = [0; 2];
-        self.memory.read_exact_at(&mut index, USED + 2).unwrap();
-        u16::from_le_bytes(index)
+        self.half(USED + 2)
+    }
+
+    /// All that the device writes to when it answers.
+    pub(crate) fn written(&self) -> Vec<u8> {
+        let mut bytes = vec![0; 4096];
+        self.memory.read_exact_at(&mut bytes, USED).unwrap();
+        bytes
+    }
+
+    fn half(&self, at: u64) -> u16 {
+        let mut bytes = [0; 2];
+        self.memory.read_exact_at(&mut bytes, at).unwrap();
+        u16::from_le_bytes(bytes)
     }
 
     fn descriptor(&self, index: u64, address: u64, length: u32, flags: u16, next: u16) {

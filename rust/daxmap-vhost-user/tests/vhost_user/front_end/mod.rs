@@ -126,7 +126,7 @@ pub(crate) fn shake_hands(
     manner: Manner,
     steps: usize,
 ) -> vhost::Result<()> {
-    let virtio = 1_u64 << 32 | 1 << 30;
+    let virtio = 1_u64 << 32 | 1 << 30 | u64::from(manner.event_idx) << 29;
     let wanted = Feature::MQ | Feature::CONFIG | Feature::CONFIGURE_MEM_SLOTS | Feature::SHMEM;
     let wanted = wanted | Feature::BACKEND_REQ | Feature::BACKEND_SEND_FD;
     let wanted = if manner.late { wanted | Feature::SHARED_OBJECT } else { wanted };
@@ -171,7 +171,7 @@ impl Drop for Connection {
 
 impl Guest {
     pub(crate) fn new(share: &Share, manner: Manner) -> Self {
-        let driver = Driver::new(1);
+        let driver = Driver::new(1, manner);
         let screen = Arc::new(Screen::new(manner, WINDOW));
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut front_end = share.connect();

@@ -27,14 +27,16 @@ pub(crate) struct Manner {
     pub(crate) tells: bool,
     /// Shows what it has been told to after it has answered: when the next call comes, at the latest.
     pub(crate) late: bool,
+    /// Its guest is told, and tells, only of the requests that were asked for (`VIRTIO_F_EVENT_IDX`).
+    pub(crate) event_idx: bool,
 }
 
 /// As QEMU 11.1.
 pub(crate) const QEMU: Manner =
-    Manner { past_end: false, replaces: false, read_only: false, acks: true, tells: true, late: true };
+    Manner { past_end: false, replaces: false, read_only: false, acks: true, tells: true, late: true, event_idx: true };
 /// As one that calls `mmap(MAP_FIXED)`, and nothing else.
 pub(crate) const PLAIN: Manner =
-    Manner { past_end: true, replaces: true, read_only: true, acks: true, tells: false, late: false };
+    Manner { past_end: true, replaces: true, read_only: true, acks: true, tells: false, late: false, event_idx: false };
 
 #[derive(Debug)]
 struct Shown {
