@@ -132,3 +132,68 @@ fn seccomp() -> Result<(), String> {
     };
     install().map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+    use std::fs::{self, File};
+    use std::io;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixDatagram;
+    use std::thread;
+
+    /// What a confined thread has tried: its confinement, and what became of it.
+    struct Tried {
+        confinement: Confinement,
+        privileges: bool,
+        outside: Option<io::Error>,
+        write: Option<io::Error>,
+        socket: Option<io::Error>,
+    }
+
+    fn tried(readonly: bool) -> Tried {
+        let folder = std::env::temp_dir().join(format!("daxmap-confine-{}-{readonly}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let tries = || {
+            let directory = File::open(&folder).unwrap();
+            Tried {
+                confinement: confine(directory.as_fd(), directory.as_fd(), readonly),
+                privileges: !rustix::thread::no_new_privs().unwrap(),
+                outside: File::open("/proc/self/status").err(),
+                write: File::create(folder.join("new")).err(),
+                socket: UnixDatagram::unbound().err(),
+            }
+        };
+        let tried = thread::scope(|scope| scope.spawn(tries).join().unwrap());
+        fs::remove_dir_all(&folder).unwrap();
+        tried
+    }
+
+    /// An older kernel has less, and says so.
+    #[test]
+    fn what_is_said_to_be_in_force_is() {
+        let is = |error: Option<io::Error>, errno: Errno| error.unwrap().raw_os_error() == Some(errno.raw_os_error());
+        for readonly in [false, true] {
+            let Tried { confinement: Confinement { has, lacks }, privileges, outside, write, socket } = tried(readonly);
+            assert_eq!(has.len() + lacks.len(), 3, "{has:?} {lacks:?}");
+            let has = |what: &str| has.iter().any(|has| has == what);
+            assert!(has("no new privileges") && !privileges);
+            if has("Landlock") {
+                assert!(is(outside, Errno::ACCESS));
+                assert_eq!(write.is_some(), readonly, "{write:?}");
+            }
+            if has("seccomp") {
+                assert!(is(socket, Errno::PERM));
+            }
+        }
+    }
+
+    #[test]
+    fn all_descriptors_that_may_be_had_are_had() {
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: maximum.map(|maximum| maximum - 1), maximum }).unwrap();
+        raise_descriptor_limit();
+        assert_eq!(getrlimit(Resource::Nofile), Rlimit { current: maximum, maximum });
+    }
+}
