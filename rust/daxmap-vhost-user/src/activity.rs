@@ -69,8 +69,28 @@ impl Drop for Waiting<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::thread;
+
+    /// Fails where `stop` does not wait until queue 0 is not at work. (By chance it may not notice.)
+    pub(crate) fn is_waited_for(activity: &Activity, stop: impl FnOnce() + Send) {
+        let done = AtomicBool::new(false);
+        let busy = activity.begin(0);
+        thread::scope(|scope| {
+            let stopped = scope.spawn(|| {
+                stop();
+                assert!(done.load(SeqCst), "stopped at work");
+            });
+            for _ in 0..10_000 {
+                thread::yield_now(); // it is to be waiting by now
+            }
+            done.store(true, SeqCst);
+            drop(busy);
+            stopped.join().unwrap();
+        });
+    }
 
     #[test]
     fn a_queue_is_waited_for_unless_the_front_end_is() {
@@ -79,14 +99,13 @@ mod tests {
         let _other = activity.begin(1);
         activity.stopped(0);
         let busy = activity.begin(0);
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let stopped = scope.spawn(|| activity.stopped(0));
             let waiting = activity.wait_for_front_end();
             stopped.join().unwrap();
             drop(waiting);
-            let stopped = scope.spawn(|| activity.stopped(0));
-            drop(busy);
-            stopped.join().unwrap();
         });
+        drop(busy);
+        is_waited_for(&activity, || activity.stopped(0));
     }
 }

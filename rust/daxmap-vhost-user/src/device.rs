@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The longest request that changes the window: a REMOVEMAPPING of as many ranges as one may have.
 const LONGEST: usize = 40 + 4 + 4096 * 16;
 /// Where the window would lie: the front end knows, we don't, and no one asks.
-const BASE: GuestAddress = GuestAddress(1 << 32);
+const BASE: GuestAddress = GuestAddress(0);
 
 /// A share, for one front end after another.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl Device {
             Kind::None => Answer::Written(self.server.answer_into(readable, writable)),
             Kind::Lookup => {
                 let used = self.server.answer_into(readable, writable);
-                if let (true, Some(inode)) = (used > 0, looked_up(writable)) {
+                if let Some(inode) = looked_up(writable) {
                     self.refresh(Files::Inode(inode));
                 }
                 Answer::Written(used)
@@ -283,4 +283,79 @@ fn limits(abilities: &Abilities, window: u64) -> Vec<String> {
 
 fn refused(what: &str, error: &io::Error) -> OpenError {
     OpenError::refused(what.to_owned(), Errno(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use daxmap_virtiofs::{Cache, Owner};
+
+    /// A device that nobody asks for files.
+    pub(crate) fn device(tag: &str) -> Device {
+        let settings = settings(tag, DAX_RANGE);
+        let options =
+            Options { readonly: true, dax: Policy::Always, owner: Owner::Host, cache: Cache::Auto, max_open: None };
+        Device::new(&std::env::temp_dir(), settings, &options, Notices::new().unwrap()).unwrap()
+    }
+
+    fn settings(tag: &str, window: u64) -> Settings {
+        Settings { tag: tag.to_owned(), window: Some(window), threads: 1, readonly: true }
+    }
+
+    /// What was logged, by whom ever.
+    struct Log(Mutex<Vec<String>>);
+
+    impl log::Log for Log {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            self.0.lock().unwrap().push(record.args().to_string());
+        }
+
+        fn flush(&self) {}
+    }
+
+    #[test]
+    fn a_device_that_is_let_go_of_warns_of_nothing() {
+        static LOG: Log = Log(Mutex::new(Vec::new()));
+        log::set_logger(&LOG).unwrap();
+        log::set_max_level(log::LevelFilter::Warn);
+        drop(device("quiet"));
+        let said = LOG.0.lock().unwrap();
+        assert!(!said.iter().any(|line| line.contains("quiet")), "{said:?}");
+    }
+
+    #[test]
+    fn a_mapper_is_read_only_as_its_share_and_has_room_for_each_page() {
+        let options = |window| mapper_options(&settings("share", window), window);
+        let limit = Budget::of_process().limit();
+        assert!(options(DAX_RANGE).readonly);
+        assert_eq!(options(DAX_RANGE).max_mappings, Some(limit.min(DAX_RANGE / page_size())));
+        assert_eq!(options(1 << 62).max_mappings, Some(limit));
+    }
+
+    /// `struct fuse_init_out` of the kernel's include/uapi/linux/fuse.h.
+    #[test]
+    fn a_reply_without_dax_offers_all_else() {
+        let mut reply = [0xff; 80];
+        withhold_dax(&mut reply);
+        let word = |at: usize| u32::from_le_bytes(reply[at..at + 4].try_into().unwrap());
+        assert_eq!((word(28), word(48)), (!(1 << 26), !(1 << 1)), "FUSE_MAP_ALIGNMENT, FUSE_HAS_INODE_DAX");
+        assert_eq!(reply[46..48], [0, 0], "map_alignment");
+        assert_eq!(reply.iter().filter(|byte| **byte != 0xff).count(), 4);
+        withhold_dax(&mut reply[..20]); // an error has no body
+    }
+
+    #[test]
+    fn a_window_with_more_ranges_than_slots_is_told_of() {
+        let told = |slots| {
+            let abilities = Abilities { past_end: true, replaces: true, read_only: true, slots: Some(slots) };
+            limits(&abilities, 8 * DAX_RANGE)
+        };
+        assert_eq!(told(16), Vec::<String>::new());
+        let [line] = told(15).try_into().unwrap();
+        assert!(line.contains("15 mappings") && line.contains("8 ranges"), "{line}");
+    }
 }

@@ -39,3 +39,16 @@ impl Drop for Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::tests::device;
+
+    #[test]
+    fn a_keeper_that_is_gone_uses_its_device_no_more() {
+        let device = Arc::new(device("kept"));
+        drop(Keeper::start(Arc::clone(&device)).unwrap());
+        assert_eq!(Arc::strong_count(&device), 1);
+    }
+}

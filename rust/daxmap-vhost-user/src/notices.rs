@@ -60,3 +60,29 @@ impl AsFd for Notices {
         self.0.event.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    fn is_readable(notices: &Notices) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(notices, PollFlags::IN)], Some(&now)).unwrap() == 1
+    }
+
+    #[test]
+    fn the_last_hundred_lines_wait_and_the_descriptor_says_so() {
+        let notices = Notices::new().unwrap();
+        assert!(!is_readable(&notices));
+        for line in 0..=MOST {
+            notices.clone().tell(line.to_string());
+        }
+        assert!(is_readable(&notices));
+        let expected: Vec<String> = (1..=MOST).map(|line| line.to_string()).collect();
+        assert_eq!(notices.take(), expected);
+        assert!(!is_readable(&notices) && notices.take().is_empty());
+        notices.wake();
+        assert!(is_readable(&notices));
+    }
+}

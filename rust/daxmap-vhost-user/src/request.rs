@@ -127,6 +127,12 @@ mod tests {
         body[16] = 9;
         assert_eq!(kind(&request(47, 7, &body)), Kind::Files(Files::Inode(7), Some(Files::Inode(9))));
         assert_eq!(kind(&request(47, 7, &body[..20])), Kind::Files(Files::Inode(7), None));
+        for of_all in [44, 50] {
+            assert_eq!(kind(&request(of_all, 7, &[])), Kind::Files(Files::All, None), "{of_all}");
+        }
+        for of_none in [2, 36, 42] {
+            assert_eq!(kind(&request(of_none, 7, &[])), Kind::None, "{of_none}");
+        }
         assert_eq!(kind(&request(48, 3, &[])[..39]), Kind::None);
     }
 }

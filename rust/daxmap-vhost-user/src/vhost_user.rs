@@ -162,3 +162,17 @@ impl VhostUserBackend for FrontEnd {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activity::tests::is_waited_for;
+    use crate::device::tests::device;
+
+    #[test]
+    fn a_queue_is_stopped_when_its_request_is_answered() {
+        let device = Arc::new(device("stopped"));
+        let front_end = FrontEnd::new(Arc::clone(&device), Arc::default());
+        is_waited_for(device.channel().activity(), || front_end.stop_vring(0).unwrap());
+    }
+}
