@@ -91,6 +91,7 @@ mod tests {
     fn bad_values_are_named() {
         assert_eq!(settings().check(), Ok(()));
         assert_eq!(Settings { window: None, ..settings() }.check(), Ok(()));
+        assert_eq!(Settings { window: Some(2 << 20), tag: "x".repeat(36), threads: 63, ..settings() }.check(), Ok(()));
         for window in [0, 4096, 3 << 20, (4 << 20) + 1, u64::MAX] {
             let bad = Settings { window: Some(window), ..settings() }.check().unwrap_err();
             assert!(bad.to_string().contains("power of two"), "{bad}");

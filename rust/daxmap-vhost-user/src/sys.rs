@@ -48,11 +48,7 @@ pub(crate) fn copy(memory: &GuestMemoryMmap, start: GuestAddress, bytes: &mut [u
             Way::ToGuest => unsafe { libc::process_vm_writev(pid, &raw const ours, 1, &raw const theirs, 1, 0) },
         };
         if usize::try_from(copied) != Ok(now.len()) {
-            return Err(if copied < 0 {
-                io::Error::last_os_error()
-            } else {
-                io::Error::from_raw_os_error(libc::EFAULT)
-            });
+            return Err(io::Error::from_raw_os_error(libc::EFAULT));
         }
     }
     Ok(())

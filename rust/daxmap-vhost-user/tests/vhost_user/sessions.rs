@@ -5,8 +5,9 @@ use daxmap_core::fuse::Policy;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use vhost::VhostBackend;
 use vhost::vhost_user::VhostUserFrontend;
-use vhost::vhost_user::message::VhostUserConfigFlags;
+use vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserProtocolFeatures as Feature};
 
 #[test]
 fn the_driver_is_told_of_tag_queues_and_window() {
@@ -16,8 +17,15 @@ fn the_driver_is_told_of_tag_queues_and_window() {
     assert_eq!(&config[..6], b"share\0");
     assert_eq!(config[36..], [1, 0, 0, 0]);
     assert_eq!(guest.front_end.get_queue_num().unwrap(), 2);
+    let ring = 1 << 28 | 1 << 29; // VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX
+    assert_eq!(guest.front_end.get_features().unwrap(), ring | 1 << 30 | 1 << 32, "of vhost-user, VIRTIO_F_VERSION_1");
+    let always = Feature::MQ | Feature::REPLY_ACK | Feature::CONFIG | Feature::CONFIGURE_MEM_SLOTS;
+    let window = Feature::BACKEND_REQ | Feature::BACKEND_SEND_FD | Feature::SHMEM | Feature::SHARED_OBJECT;
+    assert_eq!(guest.front_end.get_protocol_features().unwrap(), always | window);
     let shared = guest.front_end.get_shmem_config().unwrap();
     assert_eq!((shared.nregions, shared.memory_sizes[0], shared.memory_sizes[1]), (1, WINDOW, 0));
+    let shown = format!("{:?}", share.service);
+    assert!(shown.contains("once: false") && shown.contains("Channel { open: true"), "{shown}");
 }
 
 #[test]
@@ -83,8 +91,28 @@ fn who_only_looks_whether_somebody_listens_is_no_front_end() {
 }
 
 #[test]
+fn a_service_that_cannot_accept_says_so_once_and_tries_again() {
+    let share = Share::new();
+    rustix::net::shutdown(share.listener(), rustix::net::Shutdown::Both).unwrap();
+    for _ in 0..4 {
+        // A session ends with what is known of its front end, also one that came to nothing.
+        share.device.channel().found(Err(String::new()));
+        while share.device.channel().abilities().is_some() {
+            std::thread::yield_now();
+        }
+    }
+    let told = share.notices.take();
+    assert!(told.len() == 1 && told[0].starts_with("cannot take a front end"), "{told:?}");
+    assert!(!share.service.has_ended());
+    assert_eq!(share.service.front_end(), "none");
+}
+
+#[test]
 fn a_service_stops_with_a_front_end_and_without() {
-    drop(Share::new());
+    let share = Share::new();
+    share.stop();
+    assert_eq!(share.notices.take(), Vec::<String>::new());
+    drop(share);
     let share = Share::new();
     share.write("file", b"bytes");
     let guest = Guest::new(&share, QEMU);

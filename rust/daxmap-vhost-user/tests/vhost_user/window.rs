@@ -1,6 +1,6 @@
 //! The window of front ends that can do more and less, through real messages.
 
-use crate::front_end::{Guest, Manner, PAGE, PLAIN, QEMU, RANGE, Refusals, Share, WINDOW_ADDRESS, words};
+use crate::front_end::{Guest, Manner, PAGE, PLAIN, QEMU, RANGE, Refusals, Share, WINDOW, WINDOW_ADDRESS, words};
 use daxmap_core::fuse::Policy;
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
@@ -333,13 +333,43 @@ fn a_request_in_the_window_is_answered_and_survives_that_its_page_is_cut_off() {
     guest.map(inode, 0, 1, true).unwrap();
     let getattr = guest.message(3, 1, &[0; 16]);
     assert!(guest.screen.store(RANGE, &getattr));
-    let send = |length: usize| {
+    let send = |request: &[u8], room| {
         let mut driver = guest.driver.borrow_mut();
-        driver.send_at(WINDOW_ADDRESS + RANGE, u32::try_from(length).unwrap(), 4096);
+        driver.send_at(WINDOW_ADDRESS + RANGE, u32::try_from(request.len()).unwrap(), room);
         driver.reply()
     };
-    assert_eq!(send(getattr.len()).len(), 120);
+    assert_eq!(send(&getattr, 4096).len(), 120);
+    assert_eq!(send(&getattr, u32::MAX - 4096).len(), 120, "most of that is no memory");
+    // The most that a guest reads at once.
+    let handle = guest.open(inode, libc::O_RDWR);
+    guest.truncate(inode, 1 << 20);
+    let read = guest.message(15, inode, &words([handle, 0, 1 << 20, 0, 0]));
+    assert!(guest.screen.store(RANGE, &read));
+    assert_eq!(send(&read, (1 << 20) + 16).len(), (1 << 20) + 16);
     std::fs::File::create(share.directory.join("file")).unwrap();
-    assert_eq!(send(getattr.len()).len(), 0, "the page is gone");
+    assert_eq!(send(&getattr, 4096).len(), 0, "the page is gone");
     assert_eq!(guest.lookup("file"), inode, "and the device is there");
+}
+
+#[test]
+fn a_request_may_be_as_long_as_its_ranges_and_a_reply_as_its_room() {
+    let share = Share::new();
+    share.write("file", b"bytes");
+    let guest = started(&share, PLAIN);
+    let inode = guest.lookup("file");
+    let unmap = |ranges: &[[u64; 2]], room| {
+        let mut body = u32::try_from(ranges.len()).unwrap().to_le_bytes().to_vec();
+        ranges.iter().for_each(|range| body.extend(words(*range)));
+        let message = guest.message(49, 0, &body);
+        let mut driver = guest.driver.borrow_mut();
+        driver.send(&message, room);
+        driver.reply()
+    };
+    let pages: Vec<[u64; 2]> = (0..WINDOW / PAGE).map(|page| [page * PAGE, PAGE]).collect();
+    guest.map_at(inode, 0, PAGE, WINDOW - PAGE, false).unwrap();
+    assert_eq!(unmap(&pages, 16)[4..8], [0; 4], "none is an error");
+    assert_eq!(guest.screen.count(), 0);
+    guest.map(inode, 0, 0, false).unwrap();
+    assert_eq!(unmap(&[[0, RANGE]], 15), [], "a reply that has no room is none");
+    assert_eq!(guest.screen.count(), 0);
 }

@@ -15,7 +15,7 @@ use daxmap_virtiofs::{Cache, Options, Owner};
 use std::cell::RefCell;
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -36,7 +36,7 @@ pub(crate) struct Share {
     pub(crate) service: Service,
     pub(crate) notices: Notices,
     socket: PathBuf,
-    _bound: Socket,
+    bound: Socket,
 }
 
 pub(crate) fn options(readonly: bool, dax: Policy) -> Options {
@@ -66,11 +66,23 @@ impl Share {
         let device = Device::new(&directory, settings, &options(readonly, dax), notices.clone()).unwrap();
         let device = Arc::new(device);
         let service = Service::start(Arc::clone(&device), bound.listener(), once, notices.clone()).unwrap();
-        Self { directory, device, service, notices, socket, _bound: bound }
+        Self { directory, device, service, notices, socket, bound }
     }
 
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    pub(crate) fn listener(&self) -> &UnixListener {
+        self.bound.listener()
+    }
+
+    /// Waits until nobody is served any more.
+    pub(crate) fn stop(&self) {
+        self.service.stop();
+        while !self.service.has_ended() {
+            std::thread::yield_now();
+        }
     }
 
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
@@ -97,10 +109,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.service.stop();
-        while !self.service.has_ended() {
-            std::thread::yield_now();
-        }
+        self.stop();
         std::fs::remove_dir_all(&self.directory).unwrap();
     }
 }
