@@ -136,7 +136,7 @@ impl VhostUserBackend for FrontEnd {
     }
 
     fn exit_event(&self, _thread: usize) -> Option<(EventConsumer, EventNotifier)> {
-        let (consumer, notifier) = new_event_consumer_and_notifier(EventFlag::NONBLOCK | EventFlag::CLOEXEC).ok()?;
+        let (consumer, notifier) = new_event_consumer_and_notifier(EventFlag::CLOEXEC).ok()?;
         self.exits.lock().unwrap_or_else(PoisonError::into_inner).push(consumer.as_raw_fd());
         Some((consumer, notifier))
     }

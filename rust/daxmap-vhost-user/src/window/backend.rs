@@ -24,8 +24,7 @@ pub(crate) fn for_inode<T>(inode: u64, call: impl FnOnce() -> T) -> T {
 
 /// This process's descriptors, to open them anew: kept, so that it works in any confinement.
 pub(crate) fn reopener() -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open("/proc/self/fd", flags, Mode::empty())?)
+    Ok(rustix::fs::open("/proc/self/fd", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// The steps of a front end's window: calls over the channel, and copies of what the ends of files cut.
@@ -45,7 +44,7 @@ impl WindowSteps {
     }
 
     fn open_for_stores(&self, fd: RawFd) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC; // who has a lease is not waited for
         rustix::fs::openat(&self.descriptors, fd.to_string(), flags, Mode::empty()).map_err(|e| Errno(e.raw_os_error()))
     }
 
@@ -129,5 +128,46 @@ impl Steps for WindowSteps {
     fn close(&mut self, source: Pin) -> Result<(), Errno> {
         self.pins.unpin(source);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::{Abilities, Channel};
+    use daxmap_core::{FileOffset, WindowOffset};
+    use rustix::io::{FdFlags, fcntl_getfd};
+    use std::fs::File;
+    use std::os::fd::{AsFd, AsRawFd};
+
+    fn is_ours_alone(fd: impl AsFd) -> bool {
+        fcntl_getfd(fd).unwrap().contains(FdFlags::CLOEXEC)
+    }
+
+    #[test]
+    fn a_file_is_opened_once_until_it_is_renewed_and_nothing_is_kept_of_it() {
+        let channel = Channel::default();
+        channel.found(Ok(Abilities { past_end: false, replaces: false, read_only: false, slots: None }));
+        let descriptors = reopener().unwrap();
+        assert!(is_ours_alone(&descriptors));
+        let mut steps = WindowSteps::new(Arc::new(Window::new(channel, 4096).unwrap()), descriptors);
+        let file = File::from(rustix::fs::memfd_create("file", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+        let placement = Placement {
+            span: Span::new(WindowOffset(0), 4096).unwrap(),
+            fd: file.as_raw_fd(),
+            file: FileId { dev: 1, ino: 2 },
+            file_offset: FileOffset(8192),
+            writable: false,
+            prefault: false,
+        };
+        let (first, position) = steps.open(&placement).unwrap();
+        assert!(first.key().1 && position == 8192 && is_ours_alone(&*first));
+        assert!(Arc::ptr_eq(&first, &steps.open(&placement).unwrap().0));
+        steps.renew(placement.file);
+        let (second, _) = steps.open(&placement).unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+        drop(first);
+        steps.close(Arc::into_inner(second).unwrap()).unwrap();
+        assert_eq!(format!("{:?}", steps.pins), format!("{:?}", Pins::default()));
     }
 }
