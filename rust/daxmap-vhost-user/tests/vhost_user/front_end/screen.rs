@@ -49,10 +49,19 @@ struct Shown {
 /// What is refused from some moment on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Refusals {
-    pub(crate) maps: bool,
-    pub(crate) unmaps: bool,
     /// Maps after so many more.
     pub(crate) maps_after: Option<usize>,
+    /// Unmaps after so many more.
+    pub(crate) unmaps_after: Option<usize>,
+}
+
+impl Refusals {
+    /// Whether this one is refused.
+    fn count(after: &mut Option<usize>) -> io::Result<()> {
+        let Some(left) = after else { return Ok(()) };
+        *left = left.checked_sub(1).ok_or_else(refused)?;
+        Ok(())
+    }
 }
 
 /// The window.
@@ -177,11 +186,7 @@ impl Screen {
     /// What it is to show, if it does.
     fn take(&self, request: &VhostUserMMap, file: File) -> io::Result<Shown> {
         let VhostUserMMap { fd_offset, shm_offset, len, flags, .. } = *request;
-        let mut refusals = self.refusals.lock().unwrap();
-        if refusals.maps || refusals.maps_after == Some(0) {
-            return Err(refused());
-        }
-        refusals.maps_after = refusals.maps_after.map(|left| left - 1);
+        Refusals::count(&mut self.refusals.lock().unwrap().maps_after)?;
         let writable = flags & 1 != 0;
         let opened = rustix::fs::fcntl_getfl(&file)?;
         let may_write = opened.contains(OFlags::RDWR);
@@ -209,9 +214,7 @@ impl Screen {
 
     fn unmap(&self, request: &VhostUserMMap) -> io::Result<()> {
         let VhostUserMMap { shm_offset, len, .. } = *request;
-        if self.refusals.lock().unwrap().unmaps {
-            return Err(refused());
-        }
+        Refusals::count(&mut self.refusals.lock().unwrap().unmaps_after)?;
         let mut shown = self.shown.lock().unwrap();
         let old = shown.get(&shm_offset).filter(|old| old.length == len).ok_or_else(refused)?;
         if let Some(device) = &mut *self.device.lock().unwrap() {
