@@ -155,7 +155,7 @@ mod tests {
     fn tried(readonly: bool) -> Tried {
         let folder = std::env::temp_dir().join(format!("daxmap-confine-{}-{readonly}", std::process::id()));
         fs::create_dir(&folder).unwrap();
-        let tries = || {
+        let attempt = || {
             let directory = File::open(&folder).unwrap();
             Tried {
                 confinement: confine(directory.as_fd(), directory.as_fd(), readonly),
@@ -165,7 +165,7 @@ mod tests {
                 socket: UnixDatagram::unbound().err(),
             }
         };
-        let tried = thread::scope(|scope| scope.spawn(tries).join().unwrap());
+        let tried = thread::scope(|scope| scope.spawn(attempt).join().unwrap());
         fs::remove_dir_all(&folder).unwrap();
         tried
     }

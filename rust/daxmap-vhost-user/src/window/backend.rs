@@ -53,8 +53,7 @@ impl WindowSteps {
         if let Some(errno) = access_refusal(placement.fd, placement.writable) {
             return Err(errno);
         }
-        let wants_stores = self.window.abilities().is_ok_and(|abilities| !abilities.read_only);
-        if !placement.writable && wants_stores {
+        if self.window.abilities().is_ok_and(|abilities| !abilities.read_only) {
             let mut pins = std::mem::take(&mut self.pins);
             let pin = pins.pin_with(placement.file, true, || self.open_for_stores(placement.fd));
             self.pins = pins;
@@ -147,10 +146,12 @@ mod tests {
     #[test]
     fn a_file_is_opened_once_until_it_is_renewed_and_nothing_is_kept_of_it() {
         let channel = Channel::default();
-        channel.found(Ok(Abilities { past_end: false, replaces: false, read_only: false, slots: None }));
+        let takes =
+            |read_only| channel.found(Ok(Abilities { past_end: false, replaces: false, read_only, slots: None }));
+        takes(false);
         let descriptors = reopener().unwrap();
         assert!(is_ours_alone(&descriptors));
-        let mut steps = WindowSteps::new(Arc::new(Window::new(channel, 4096).unwrap()), descriptors);
+        let mut steps = WindowSteps::new(Arc::new(Window::new(channel.clone(), 4096).unwrap()), descriptors);
         let file = File::from(rustix::fs::memfd_create("file", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
         let placement = Placement {
             span: Span::new(WindowOffset(0), 4096).unwrap(),
@@ -166,8 +167,13 @@ mod tests {
         steps.renew(placement.file);
         let (second, _) = steps.open(&placement).unwrap();
         assert!(!Arc::ptr_eq(&first, &second));
+        takes(true);
+        let (reader, _) = steps.open(&placement).unwrap();
+        assert!(!reader.key().1, "no more than is asked for");
         drop(first);
-        steps.close(Arc::into_inner(second).unwrap()).unwrap();
+        for source in [second, reader] {
+            steps.close(Arc::into_inner(source).unwrap()).unwrap();
+        }
         assert_eq!(format!("{:?}", steps.pins), format!("{:?}", Pins::default()));
     }
 }

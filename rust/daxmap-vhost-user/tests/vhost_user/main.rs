@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 
 mod front_end;
+mod refusals;
 mod sessions;
 mod window;

@@ -1,7 +1,7 @@
 //! The window of front ends that can do more and less, through real messages.
 
-use crate::front_end::{Guest, Manner, PAGE, PLAIN, QEMU, RANGE, Refusals, Share, WINDOW, WINDOW_ADDRESS, words};
-use daxmap_core::fuse::Policy;
+use crate::front_end::{Guest, Manner, PAGE, PLAIN, QEMU, RANGE, Share, WINDOW, WINDOW_ADDRESS, words};
+use daxmap_core::Budget;
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
@@ -9,11 +9,11 @@ const NEITHER: Manner = Manner { replaces: false, ..PLAIN };
 const MANNERS: [Manner; 3] = [QEMU, PLAIN, NEITHER];
 
 /// A file whose last page is cut: two whole pages, and 100 bytes.
-fn content() -> Vec<u8> {
+pub(crate) fn content() -> Vec<u8> {
     (0..2 * PAGE + 100).map(|index| u8::try_from(index % 251).unwrap()).collect()
 }
 
-fn started(share: &Share, manner: Manner) -> Guest {
+pub(crate) fn started(share: &Share, manner: Manner) -> Guest {
     let guest = Guest::new(share, manner);
     assert!(guest.init(), "DAX is offered");
     guest.screen.calls();
@@ -31,6 +31,7 @@ fn every_byte_of_a_file_is_shown_and_zeros_after_it() {
         let mut expected = content();
         expected.resize(3 * 4096, 0);
         assert_eq!(guest.screen.load(3 * RANGE, expected.len()), Some(expected), "{manner:?}");
+        assert_eq!(Budget::of_process().used(), 0, "the memory areas are the front end's");
         guest.unmap(3).unwrap();
         assert_eq!(guest.screen.count(), 0);
         assert_eq!((share.device.stats().setup_count, share.device.stats().remove_count), (1, 1));
@@ -185,77 +186,6 @@ fn a_file_that_cannot_be_opened_for_writing_is_shown_as_a_copy() {
 }
 
 #[test]
-fn a_map_that_is_refused_leaves_nothing() {
-    let share = Share::new();
-    share.write("file", &content());
-    let guest = started(&share, QEMU);
-    let inode = guest.lookup("file");
-    for maps_after in [0, 1] {
-        guest.screen.refuse(Refusals { maps_after: Some(maps_after), ..Refusals::default() });
-        assert_eq!(guest.map(inode, 0, 0, false), Err(libc::EIO));
-        assert_eq!(guest.screen.count(), 0);
-    }
-    guest.screen.refuse(Refusals::default());
-    guest.map(inode, 0, 0, false).unwrap();
-    assert_eq!(share.device.stats().live_mappings, 1);
-}
-
-#[test]
-fn an_unmap_that_is_refused_keeps_the_mapping_and_the_range_can_be_used_again() {
-    let share = Share::new();
-    share.write("file", &content());
-    share.write("other", b"other");
-    let guest = started(&share, QEMU);
-    let (inode, other) = (guest.lookup("file"), guest.lookup("other"));
-    guest.map(inode, 0, 0, false).unwrap();
-    guest.screen.refuse(Refusals { unmaps_after: Some(0), ..Refusals::default() });
-    assert_eq!(guest.unmap(0), Err(libc::EIO));
-    assert_eq!(guest.map(other, 0, 0, false), Err(libc::EIO));
-    assert_eq!(guest.screen.load(0, 8), Some(content()[..8].to_vec()));
-    assert_eq!(share.device.stats().live_mappings, 1);
-    guest.screen.refuse(Refusals::default());
-    guest.map(other, 0, 0, false).unwrap();
-    assert_eq!(guest.screen.load(0, 6), Some(b"other\0".to_vec()));
-    assert_eq!(guest.screen.count(), 1);
-}
-
-#[test]
-fn half_an_unmap_is_lost_until_the_range_is_settled() {
-    let share = Share::new();
-    share.write("file", &content());
-    let guest = started(&share, QEMU);
-    let inode = guest.lookup("file");
-    guest.map(inode, 0, 0, false).unwrap();
-    guest.screen.refuse(Refusals { unmaps_after: Some(1), ..Refusals::default() });
-    assert_eq!(guest.unmap(0), Err(libc::EIO));
-    let stats = share.device.stats();
-    assert_eq!((guest.screen.count(), stats.lost_count, stats.live_mappings), (1, 1, 0));
-    guest.screen.refuse(Refusals::default());
-    guest.map(inode, 0, 0, false).unwrap();
-    assert_eq!(guest.screen.load(0, content().len()), Some(content()));
-}
-
-#[test]
-fn half_a_map_that_cannot_be_undone_is_lost_until_the_range_is_settled() {
-    for manner in [QEMU, Manner { past_end: false, ..PLAIN }] {
-        let share = Share::new();
-        share.write("file", &content());
-        let guest = started(&share, manner);
-        let inode = guest.lookup("file");
-        guest.screen.refuse(Refusals { unmaps_after: Some(0), maps_after: Some(1) });
-        assert_eq!(guest.map(inode, 0, 0, false), Err(libc::EIO));
-        assert_eq!((guest.screen.count(), share.device.stats().lost_count), (1, 1));
-        guest.screen.refuse(Refusals { unmaps_after: Some(0), ..Refusals::default() });
-        assert_eq!(guest.map_at(inode, 0, PAGE, 0, false), Err(libc::EIO), "no part of it can be used");
-        guest.screen.refuse(Refusals::default());
-        guest.map(inode, 0, 0, false).unwrap();
-        assert_eq!(guest.screen.load(0, content().len()), Some(content()));
-        guest.unmap(0).unwrap();
-        assert_eq!(guest.screen.count(), 0);
-    }
-}
-
-#[test]
 fn a_page_of_another_file_in_a_range_leaves_the_rest() {
     for manner in MANNERS {
         let share = Share::new();
@@ -330,67 +260,6 @@ fn a_mapping_is_kept_in_step_however_many_others_come_and_go() {
 }
 
 #[test]
-fn a_read_only_share_has_dax_only_where_descriptors_for_reading_are_taken() {
-    for (manner, has_dax) in [(QEMU, false), (PLAIN, true)] {
-        let share = Share::with(true, Policy::Always, false);
-        share.write("file", &content());
-        let guest = Guest::new(&share, manner);
-        assert_eq!(guest.init(), has_dax, "{manner:?}");
-        let inode = guest.lookup("file");
-        let mapped = guest.map(inode, 0, 0, false);
-        if has_dax {
-            mapped.unwrap();
-            assert!(!guest.screen.store(0, b"x"), "read-only");
-            assert_eq!(guest.map(inode, 0, 0, true), Err(libc::EROFS));
-            assert_eq!(share.device.without_dax(), None);
-        } else {
-            assert_eq!(mapped, Err(libc::EOPNOTSUPP));
-            assert!(share.device.without_dax().unwrap().contains("read-only share"));
-            assert!(share.notices.take().iter().any(|line| line.contains("no DAX")));
-        }
-        let handle = guest.open(inode, libc::O_RDONLY);
-        assert_eq!(guest.read(inode, handle, 0, 8).unwrap(), content()[..8]);
-    }
-}
-
-#[test]
-fn a_front_end_that_does_not_answer_gets_no_dax() {
-    let share = Share::new();
-    let guest = Guest::new(&share, Manner { acks: false, ..PLAIN });
-    assert!(!guest.init());
-    assert!(share.device.without_dax().unwrap().contains("does not say"));
-}
-
-#[test]
-fn no_window_where_dax_is_never_wanted() {
-    let share = Share::with(false, Policy::Never, false);
-    share.write("file", b"bytes");
-    let guest = Guest::new(&share, QEMU);
-    assert!(!guest.init());
-    let inode = guest.lookup("file");
-    assert_eq!(guest.map(inode, 0, 0, false), Err(libc::ENOSYS));
-    let handle = guest.open(inode, libc::O_RDONLY);
-    assert_eq!(guest.read(inode, handle, 0, 8).unwrap(), b"bytes");
-}
-
-#[test]
-fn what_a_front_end_cannot_do_is_said_once_a_line_each() {
-    let share = Share::new();
-    for manner in [QEMU, QEMU, PLAIN] {
-        let guest = started(&share, manner);
-        assert!(!guest.screen.calls().iter().any(|call| call.starts_with("map")), "the second INIT asks nothing");
-        assert!(guest.init());
-        assert_eq!(guest.screen.calls(), Vec::<String>::new());
-        assert_eq!(guest.screen.count(), 0);
-        drop(guest);
-        share.wait_until_gone();
-    }
-    let told = share.notices.take();
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[0].contains("past the end") && told[1].contains("descriptors"), "{told:?}");
-}
-
-#[test]
 fn a_guest_that_starts_again_finds_nothing_mapped() {
     let share = Share::new();
     share.write("file", &content());
@@ -400,22 +269,6 @@ fn a_guest_that_starts_again_finds_nothing_mapped() {
     assert!(guest.init());
     assert_eq!(guest.screen.count(), 0);
     assert_eq!(share.device.stats().swept_count, 1);
-}
-
-#[test]
-fn mappings_end_where_the_front_end_would_be_out_of_slots() {
-    let share = Share::new();
-    share.write("file", &[7; 8192]);
-    let guest = started(&share, QEMU);
-    let inode = guest.lookup("file");
-    let mut page = 0;
-    while guest.map_at(inode, 0, PAGE, 2 * page * PAGE, false).is_ok() {
-        page += 1;
-    }
-    assert_eq!(guest.map_at(inode, 0, PAGE, 2 * page * PAGE, false), Err(libc::ENOSPC));
-    assert_eq!(page, 479, "and a region of RAM");
-    guest.call(49, 0, &[1_u32.to_le_bytes().to_vec(), words([0, PAGE])].concat()).unwrap();
-    guest.map_at(inode, 0, PAGE, 2 * page * PAGE, false).unwrap();
 }
 
 #[test]
@@ -453,7 +306,7 @@ fn a_request_may_be_as_long_as_its_ranges_and_a_reply_as_its_room() {
     let inode = guest.lookup("file");
     let unmap = |ranges: &[[u64; 2]], room| {
         let mut body = u32::try_from(ranges.len()).unwrap().to_le_bytes().to_vec();
-        ranges.iter().for_each(|range| body.extend(words(*range)));
+        body.extend(ranges.as_flattened().iter().flat_map(|word| word.to_le_bytes()));
         let message = guest.message(49, 0, &body);
         let mut driver = guest.driver.borrow_mut();
         driver.send(&message, room);
