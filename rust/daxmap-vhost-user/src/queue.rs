@@ -49,7 +49,8 @@ impl Worker<'_> {
             }
             let mut chain = queue.iter(&*memory)?.next();
             if chain.is_none() && queue.enable_notification(&*memory)? {
-                chain = queue.iter(&*memory)?.next(); // of one that has just come, nobody will tell
+                // One came before the guest could know. No third look: a broken ring says for ever that there are more.
+                chain = queue.iter(&*memory)?.next();
             }
             chain
         };
