@@ -171,17 +171,15 @@ impl Window {
                 }
             }
         }
-        let left = shown.pieces.len();
-        if left > 0 {
+        let mut result = Ok(());
+        if !shown.pieces.is_empty() {
+            let refusal = Refusal::io(format!("the front end refuses to unmap range {span}, or a part of it"));
+            result = Err(if shown.pieces.len() == before { refusal } else { refusal.in_doubt() });
             book.shown.insert(span.start().0, shown);
         }
         book.forget_inodes();
         self.count(&book);
-        match left {
-            0 => Ok(()),
-            _ if left == before => Err(Refusal::io(format!("the front end refuses to unmap range {span}"))),
-            _ => Err(Refusal::io(format!("the front end refuses to unmap a part of range {span}")).in_doubt()),
-        }
+        result
     }
 
     /// Lets the guest store to a range that is shown by a descriptor for writing: that of a front end to which nothing else

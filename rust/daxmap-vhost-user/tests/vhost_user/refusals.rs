@@ -62,7 +62,7 @@ fn half_a_map_that_cannot_be_undone_is_lost_until_the_range_is_settled() {
         share.write("file", &content());
         let guest = started(&share, manner);
         let inode = guest.lookup("file");
-        guest.screen.refuse(Refusals { unmaps_after: Some(0), maps_after: Some(1) });
+        guest.screen.refuse(Refusals { unmaps_after: Some(0), maps_after: Some(1), ..Refusals::default() });
         assert_eq!(guest.map(inode, 0, 0, false), Err(libc::EIO));
         assert_eq!((guest.screen.count(), share.device.stats().lost_count), (1, 1));
         guest.screen.refuse(Refusals { unmaps_after: Some(0), ..Refusals::default() });
@@ -105,6 +105,15 @@ fn a_front_end_that_does_not_answer_gets_no_dax() {
     let guest = Guest::new(&share, Manner { acks: false, ..PLAIN });
     assert!(!guest.init());
     assert!(share.device.without_dax().unwrap().contains("does not say"));
+}
+
+#[test]
+fn a_front_end_that_does_not_unmap_gets_no_dax() {
+    let share = Share::new();
+    let guest = Guest::new(&share, QEMU);
+    guest.screen.refuse(Refusals { unmaps_after: Some(0), ..Refusals::default() });
+    assert!(!guest.init());
+    assert_eq!(share.device.without_dax().unwrap(), "the front end refuses to unmap a page again");
 }
 
 #[test]

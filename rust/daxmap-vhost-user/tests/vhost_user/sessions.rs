@@ -1,6 +1,6 @@
 //! Front ends that come and go, at any moment.
 
-use crate::front_end::{Driver, Guest, PLAIN, QEMU, RANGE, STEPS, Screen, Share, WINDOW, shake_hands, words};
+use crate::front_end::{Driver, Guest, PLAIN, QEMU, RANGE, Refusals, STEPS, Screen, Share, WINDOW, shake_hands, words};
 use daxmap_core::fuse::Policy;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -58,6 +58,19 @@ fn a_front_end_that_closes_its_channel_gets_errors_and_is_served_on() {
     guest.unmap(0).unwrap();
     let handle = guest.open(inode, libc::O_RDONLY);
     assert_eq!(guest.read(inode, handle, 0, 10).unwrap(), b"bytes");
+    assert_eq!(share.device.stats().live_mappings, 0);
+}
+
+/// QEMU changes the guest's memory after its answer: it is asked once more, and what it does not answer then is not done.
+#[test]
+fn a_mapping_is_there_when_the_front_end_has_answered_twice() {
+    let share = Share::new();
+    share.write("file", b"bytes");
+    let guest = Guest::new(&share, QEMU);
+    guest.init();
+    let inode = guest.lookup("file");
+    guest.screen.refuse(Refusals { calls_after: Some(1), ..Refusals::default() });
+    assert_eq!(guest.map(inode, 0, 0, false), Err(libc::EIO));
     assert_eq!(share.device.stats().live_mappings, 0);
 }
 

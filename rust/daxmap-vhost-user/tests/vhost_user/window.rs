@@ -151,6 +151,24 @@ fn a_file_that_is_cut_and_grows_again_shows_zeros_between() {
 }
 
 #[test]
+fn a_file_that_is_cut_while_it_is_mapped_is_shown_as_it_is_then() {
+    let share = Share::new();
+    share.write("file", &content());
+    let guest = started(&share, QEMU);
+    let inode = guest.lookup("file");
+    let held = guest.screen.hold();
+    let setup = guest.message(48, inode, &words([u64::MAX, 0, RANGE, 2, 0]));
+    guest.driver.borrow_mut().send(&setup, 4096);
+    held.wait();
+    std::fs::OpenOptions::new().write(true).open(share.directory.join("file")).unwrap().set_len(PAGE + 10).unwrap();
+    drop(held);
+    assert_eq!(guest.driver.borrow().reply()[4..8], [0; 4]);
+    let mut expected = content()[..4096 + 10].to_vec();
+    expected.resize(8192, 0);
+    assert_eq!(guest.screen.load(0, 8192), Some(expected));
+}
+
+#[test]
 fn an_empty_file_stays_empty_and_a_small_one_may_be_read_by_read() {
     let share = Share::new();
     share.write("file", b"");

@@ -4,6 +4,7 @@ use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
@@ -53,6 +54,8 @@ pub(crate) struct Refusals {
     pub(crate) maps_after: Option<usize>,
     /// Unmaps after so many more.
     pub(crate) unmaps_after: Option<usize>,
+    /// All calls after so many more: it closes the channel.
+    pub(crate) calls_after: Option<usize>,
 }
 
 impl Refusals {
@@ -254,6 +257,9 @@ impl Screen {
             assert_eq!(word(&header, 8) as usize, length);
             if channel.read_exact(&mut body.as_mut_slice()[..length]).is_err() {
                 return;
+            }
+            if Refusals::count(&mut self.refusals.lock().unwrap().calls_after).is_err() {
+                return channel.shutdown(Shutdown::Both).unwrap();
             }
             self.wait_if_held();
             let done = match word(&header, 0) {
