@@ -3,6 +3,23 @@
 use crate::front_end::{Guest, Manner, PAGE, PLAIN, QEMU, Refusals, Share, words};
 use crate::window::{content, started};
 use daxmap_core::fuse::Policy;
+use daxmap_vhost_user::Abilities;
+
+#[test]
+fn what_a_front_end_can_do_is_found_out() {
+    let able = Abilities { past_end: true, replaces: true, read_only: true, slots: None };
+    let slots = Some(479); // of the 480 that may be used RAM has one
+    for (manner, abilities) in [
+        (QEMU, Abilities { past_end: false, replaces: false, read_only: false, slots }),
+        (PLAIN, able),
+        (Manner { past_end: false, ..PLAIN }, Abilities { past_end: false, slots, ..able }),
+        (Manner { replaces: false, tells: true, ..PLAIN }, Abilities { replaces: false, slots, ..able }),
+    ] {
+        let share = Share::new();
+        let _guest = started(&share, manner);
+        assert_eq!(share.device.channel().abilities(), Some(Ok(abilities)), "{manner:?}");
+    }
+}
 
 #[test]
 fn a_map_that_is_refused_leaves_nothing() {
