@@ -141,7 +141,6 @@ fn within(place: &Place<'_>, size: u64) -> usize {
 
 /// A file's size, and its stamp, unless a change in the same tick of the clock would leave that as it is.
 fn stamp(file: BorrowedFd<'_>) -> io::Result<(u64, Option<Stamp>)> {
-    const OLD_ENOUGH: i64 = 2; // seconds: the coarsest clock of a file system (FAT's)
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
     let stat = fstat(file)?;
     let size = u64::try_from(stat.st_size).unwrap_or(0);
@@ -150,8 +149,13 @@ fn stamp(file: BorrowedFd<'_>) -> io::Result<(u64, Option<Stamp>)> {
         modified: (stat.st_mtime, stat.st_mtime_nsec.into()),
         changed: (stat.st_ctime, stat.st_ctime_nsec.into()),
     };
-    let settled = stat.st_mtime.max(stat.st_ctime).checked_add(OLD_ENOUGH).is_some_and(|then| then < now);
-    Ok((size, settled.then_some(stamp)))
+    Ok((size, is_settled(stat.st_mtime.max(stat.st_ctime), now).then_some(stamp)))
+}
+
+/// Whether a change from `now` on, in seconds, gets another time than that of the last one.
+fn is_settled(last: i64, now: i64) -> bool {
+    const TICK: i64 = 2; // of the coarsest clock of a file system (FAT's)
+    last.checked_add(TICK).is_some_and(|then| then < now)
 }
 
 /// The ranges in which two runs of bytes differ.
@@ -307,6 +311,12 @@ mod tests {
             file.read_exact_at(&mut expected, 0).unwrap();
             assert!(bytes == expected);
         }
+    }
+
+    #[test]
+    fn a_stamp_is_settled_when_two_seconds_are_over() {
+        assert!(is_settled(10, 13) && is_settled(-10, 13));
+        assert!(!is_settled(10, 12) && !is_settled(10, 10) && !is_settled(10, 9) && !is_settled(i64::MAX, 13));
     }
 
     #[test]

@@ -27,8 +27,8 @@ fn a_map_that_is_refused_leaves_nothing() {
     share.write("file", &content());
     let guest = started(&share, QEMU);
     let inode = guest.lookup("file");
-    for maps_after in [0, 1] {
-        guest.screen.refuse(Refusals { maps_after: Some(maps_after), ..Refusals::default() });
+    for maps in [0, 1] {
+        guest.screen.refuse(Refusals { maps: Some(maps), ..Refusals::default() });
         assert_eq!(guest.map(inode, 0, 0, false), Err(libc::EIO));
         assert_eq!(guest.screen.count(), 0);
     }
@@ -45,7 +45,7 @@ fn an_unmap_that_is_refused_keeps_the_mapping_and_the_range_can_be_used_again() 
     let guest = started(&share, QEMU);
     let (inode, other) = (guest.lookup("file"), guest.lookup("other"));
     guest.map(inode, 0, 0, false).unwrap();
-    guest.screen.refuse(Refusals { unmaps_after: Some(0), ..Refusals::default() });
+    guest.screen.refuse(Refusals { unmaps: Some(0), ..Refusals::default() });
     assert_eq!(guest.unmap(0), Err(libc::EIO));
     assert_eq!(guest.map(other, 0, 0, false), Err(libc::EIO));
     assert_eq!(guest.screen.load(0, 8), Some(content()[..8].to_vec()));
@@ -63,7 +63,7 @@ fn half_an_unmap_is_lost_until_the_range_is_settled() {
     let guest = started(&share, QEMU);
     let inode = guest.lookup("file");
     guest.map(inode, 0, 0, false).unwrap();
-    guest.screen.refuse(Refusals { unmaps_after: Some(1), ..Refusals::default() });
+    guest.screen.refuse(Refusals { unmaps: Some(1), ..Refusals::default() });
     assert_eq!(guest.unmap(0), Err(libc::EIO));
     let stats = share.device.stats();
     assert_eq!((guest.screen.count(), stats.lost_count, stats.live_mappings), (1, 1, 0));
@@ -79,10 +79,10 @@ fn half_a_map_that_cannot_be_undone_is_lost_until_the_range_is_settled() {
         share.write("file", &content());
         let guest = started(&share, manner);
         let inode = guest.lookup("file");
-        guest.screen.refuse(Refusals { unmaps_after: Some(0), maps_after: Some(1), ..Refusals::default() });
+        guest.screen.refuse(Refusals { unmaps: Some(0), maps: Some(1), ..Refusals::default() });
         assert_eq!(guest.map(inode, 0, 0, false), Err(libc::EIO));
         assert_eq!((guest.screen.count(), share.device.stats().lost_count), (1, 1));
-        guest.screen.refuse(Refusals { unmaps_after: Some(0), ..Refusals::default() });
+        guest.screen.refuse(Refusals { unmaps: Some(0), ..Refusals::default() });
         assert_eq!(guest.map_at(inode, 0, PAGE, 0, false), Err(libc::EIO), "no part of it can be used");
         guest.screen.refuse(Refusals::default());
         guest.map(inode, 0, 0, false).unwrap();
@@ -128,7 +128,7 @@ fn a_front_end_that_does_not_answer_gets_no_dax() {
 fn a_front_end_that_does_not_unmap_gets_no_dax() {
     let share = Share::new();
     let guest = Guest::new(&share, QEMU);
-    guest.screen.refuse(Refusals { unmaps_after: Some(0), ..Refusals::default() });
+    guest.screen.refuse(Refusals { unmaps: Some(0), ..Refusals::default() });
     assert!(!guest.init());
     assert_eq!(share.device.without_dax().unwrap(), "the front end refuses to unmap a page again");
 }

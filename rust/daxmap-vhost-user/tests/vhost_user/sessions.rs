@@ -69,7 +69,7 @@ fn a_mapping_is_there_when_the_front_end_has_answered_twice() {
     let guest = Guest::new(&share, QEMU);
     guest.init();
     let inode = guest.lookup("file");
-    guest.screen.refuse(Refusals { calls_after: Some(1), ..Refusals::default() });
+    guest.screen.refuse(Refusals { calls: Some(1), ..Refusals::default() });
     assert_eq!(guest.map(inode, 0, 0, false), Err(libc::EIO));
     assert_eq!(share.device.stats().live_mappings, 0);
 }

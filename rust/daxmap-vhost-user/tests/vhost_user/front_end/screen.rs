@@ -47,15 +47,13 @@ struct Shown {
     writable: bool,
 }
 
-/// What is refused from some moment on.
+/// What is refused, after so many more that are not.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Refusals {
-    /// Maps after so many more.
-    pub(crate) maps_after: Option<usize>,
-    /// Unmaps after so many more.
-    pub(crate) unmaps_after: Option<usize>,
-    /// All calls after so many more: it closes the channel.
-    pub(crate) calls_after: Option<usize>,
+    pub(crate) maps: Option<usize>,
+    pub(crate) unmaps: Option<usize>,
+    /// Calls of all kinds: it closes the channel.
+    pub(crate) calls: Option<usize>,
 }
 
 impl Refusals {
@@ -189,7 +187,7 @@ impl Screen {
     /// What it is to show, if it does.
     fn take(&self, request: &VhostUserMMap, file: File) -> io::Result<Shown> {
         let VhostUserMMap { fd_offset, shm_offset, len, flags, .. } = *request;
-        Refusals::count(&mut self.refusals.lock().unwrap().maps_after)?;
+        Refusals::count(&mut self.refusals.lock().unwrap().maps)?;
         let writable = flags & 1 != 0;
         let opened = rustix::fs::fcntl_getfl(&file)?;
         let may_write = opened.contains(OFlags::RDWR);
@@ -218,7 +216,7 @@ impl Screen {
 
     fn unmap(&self, request: &VhostUserMMap) -> io::Result<()> {
         let VhostUserMMap { shm_offset, len, .. } = *request;
-        Refusals::count(&mut self.refusals.lock().unwrap().unmaps_after)?;
+        Refusals::count(&mut self.refusals.lock().unwrap().unmaps)?;
         let mut shown = self.shown.lock().unwrap();
         let old = shown.get(&shm_offset).filter(|old| old.length == len).ok_or_else(refused)?;
         if let Some(device) = &mut *self.device.lock().unwrap() {
@@ -259,7 +257,7 @@ impl Screen {
             if channel.read_exact(&mut body.as_mut_slice()[..length]).is_err() {
                 return;
             }
-            if Refusals::count(&mut self.refusals.lock().unwrap().calls_after).is_err() {
+            if Refusals::count(&mut self.refusals.lock().unwrap().calls).is_err() {
                 return channel.shutdown(Shutdown::Both).unwrap();
             }
             self.wait_if_held();
