@@ -123,6 +123,9 @@ fn a_service_that_cannot_accept_says_so_once_and_tries_again() {
 #[test]
 fn a_service_stops_with_a_front_end_and_without() {
     let share = Share::new();
+    for _ in 0..10_000 {
+        std::thread::yield_now(); // it is to wait for one by now; if it does not, this shows less
+    }
     share.stop();
     assert_eq!(share.notices.take(), Vec::<String>::new());
     drop(share);
