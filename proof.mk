@@ -32,5 +32,5 @@ soak: $(BUILT) ## ten million operations with failures: nothing may pile up, nor
 coverage: $(TOOLS) ## say which lines of Rust and Python no test runs; it fails for one that tests/uncovered.toml has no reason for
 	bash scripts/coverage.sh $(ARGS)
 
-mutants: ## change core and file server in one small way after the other, which their tests have to notice; make mutants ARGS="--file '**/book.rs'"
+mutants: ## change core, file server and device in one small way after the other, which their tests have to notice; make mutants ARGS="--file '**/book.rs'"
 	bash scripts/mutants.sh $(ARGS)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Changes core and file server, or what the arguments name, in one small way after the other, and has their tests find out:
+# Changes core, file server and device, or what the arguments name, in one small way after the other, and has their tests find out:
 # mutants.sh [ARGUMENT OF CARGO-MUTANTS...].
 # What is mutated, and which mutants can't be told from the original, is in rust/mutants.toml. The tool and what it tells
 # are in target/. Where it can't be had, this says so loudly, and succeeds, unless MUTANTS=require is in the environment.
@@ -28,7 +28,7 @@ TMPDIR=$(mktemp -d -p /dev/shm daxmap-mutants.XXXXXX 2>/dev/null || mktemp -d)
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
 
-[ $# -gt 0 ] || set -- --package daxmap-core --package daxmap-virtiofs
+[ $# -gt 0 ] || set -- --package daxmap-core --package daxmap-virtiofs --package daxmap-vhost-user
 status=0
 cargo mutants --config rust/mutants.toml --output target --minimum-test-timeout 20 --timeout-multiplier 3 "$@" || status=$?
 # 3 says that tests hung for a mutant, which is to notice it; and it hides that others live.

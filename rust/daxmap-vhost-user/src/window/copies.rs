@@ -73,7 +73,7 @@ impl Copied {
         let length = self.seen.len().min(within(place, size));
         let mut buffer = vec![0; CHUNK.min(length)];
         let mut at = 0;
-        while at != length {
+        while at < length {
             let now = read(place.memory, &mut buffer, place.window_offset, at..length)?;
             let seen = self.seen.get_mut(at..at.saturating_add(now.len())).unwrap_or_default();
             for run in runs(seen, now) {
@@ -98,7 +98,7 @@ impl Copied {
         self.erase(place, length)?;
         let mut buffer = vec![0; CHUNK.min(length)];
         let mut at = 0;
-        while at != length {
+        while at < length {
             let end = if at < known { known } else { length };
             let now = read(place.file, &mut buffer, place.file_offset, at..end)?;
             if now.is_empty() {
