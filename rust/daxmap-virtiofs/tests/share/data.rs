@@ -50,7 +50,7 @@ fn a_file_says_where_its_data_and_its_holes_are() {
     let guest = directory.served(OPTIONS);
     let node = guest.look_up(ROOT, "file");
     let fh = guest.open(node, libc::O_RDWR);
-    guest.get(&write(node, fh, 1 << 19, &[1; 4096], 0, 0));
+    guest.get(&write(node, fh, 1 << 19, &vec![1; 1 << 16], 0, 0));
     let seek = |offset, whence| {
         let reply = guest.ask(&lseek(node, fh, offset, whence));
         if reply.errno == 0 { Ok(long(&reply.body, 0)) } else { Err(reply.errno) }
@@ -58,7 +58,7 @@ fn a_file_says_where_its_data_and_its_holes_are() {
     let data = seek(0, libc::SEEK_DATA).unwrap();
     assert!(data == 1 << 19 || data == 0, "{data:#x}"); // 0: the file system knows no holes
     assert_eq!(seek(1 << 19, libc::SEEK_DATA), Ok(1 << 19));
-    assert_eq!(seek(1 << 19, libc::SEEK_HOLE), Ok(if data == 0 { 1 << 20 } else { (1 << 19) + 4096 }));
+    assert_eq!(seek(1 << 19, libc::SEEK_HOLE), Ok(if data == 0 { 1 << 20 } else { (1 << 19) + (1 << 16) }));
     assert_eq!(seek(1 << 20, libc::SEEK_DATA), Err(libc::ENXIO));
     assert_eq!([libc::SEEK_SET, libc::SEEK_CUR, libc::SEEK_END].map(|whence| seek(0, whence)), [Err(libc::EINVAL); 3]);
 

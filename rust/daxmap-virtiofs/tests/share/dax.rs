@@ -3,15 +3,11 @@
 use crate::client::{ROOT, Request};
 use crate::requests::*;
 use crate::served::{Directory, Mapped, OPTIONS};
-use daxmap_core::{GuestAddress, Span};
+use daxmap_core::{GuestAddress, Span, WindowOffset, page_size};
 use daxmap_virtiofs::Options;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-
-fn by_handle(node: u64, fh: u64, writable: bool) -> Request {
-    Request::new(48, node).longs(&[fh, 0, 4096, 2 | u64::from(writable), 0])
-}
 
 /// The first byte of the window.
 fn shown(mapped: &Mapped) -> u8 {
@@ -21,16 +17,16 @@ fn shown(mapped: &Mapped) -> u8 {
 #[test]
 fn nothing_of_a_read_only_share_is_mapped_to_be_written() {
     let directory = Directory::new("readonly-dax");
-    directory.write("file", [b'x'; 4096]);
+    directory.write("file", "x");
     let options = Options { readonly: true, ..OPTIONS };
     let mapped = directory.mapped(options); // and its mapper would
     let guest = &mapped.guest;
     let node = guest.look_up(ROOT, "file");
-    assert_eq!(guest.errno(&map(node, 4096, true, 0)), libc::EROFS);
+    assert_eq!(guest.errno(&map(node, true, 0)), libc::EROFS);
     assert_eq!(mapped.mapper.live_mappings(), 0);
     assert!(format!("{:?}", guest.0).contains(&format!("{options:?}")));
-    guest.get(&map(node, 4096, false, 0));
-    assert_eq!((guest.errno(&map(node, 4096, true, 0)), shown(&mapped)), (libc::EROFS, b'x'));
+    guest.get(&map(node, false, 0));
+    assert_eq!((guest.errno(&map(node, true, 0)), shown(&mapped)), (libc::EROFS, b'x'));
 }
 
 #[test]
@@ -38,19 +34,19 @@ fn only_regular_files_are_mapped() {
     let directory = Directory::new("regular");
     std::fs::create_dir(directory.path("inner")).unwrap();
     std::os::unix::fs::symlink("inner", directory.path("link")).unwrap();
-    directory.write("file", [b'x'; 4096]);
-    directory.write("other", [b'y'; 4096]);
+    directory.write("file", "x");
+    directory.write("other", "y");
     let mapped = directory.mapped(OPTIONS);
     let guest = &mapped.guest;
     let node = |name| guest.look_up(ROOT, name);
-    assert_eq!(["inner", "link"].map(|name| guest.errno(&map(node(name), 4096, false, 0))), [libc::ENODEV; 2]);
-    assert_eq!(guest.errno(&map(99, 4096, false, 0)), libc::EBADF);
+    assert_eq!(["inner", "link"].map(|name| guest.errno(&map(node(name), false, 0))), [libc::ENODEV; 2]);
+    assert_eq!(guest.errno(&map(99, false, 0)), libc::EBADF);
     let fh = guest.open(node("file"), libc::O_RDONLY);
-    assert_eq!(guest.errno(&by_handle(node("other"), fh, false)), libc::EBADF, "of another inode");
-    assert_eq!(guest.errno(&by_handle(node("file"), fh, true)), libc::EACCES, "it is open to be read");
-    guest.get(&by_handle(node("file"), fh, false));
+    assert_eq!(guest.errno(&map_by(node("other"), fh, false, 0)), libc::EBADF, "of another inode");
+    assert_eq!(guest.errno(&map_by(node("file"), fh, true, 0)), libc::EACCES, "it is open to be read");
+    guest.get(&map_by(node("file"), fh, false, 0));
     assert_eq!(shown(&mapped), b'x');
-    guest.get(&map(node("other"), 4096, true, 0));
+    guest.get(&map(node("other"), true, 0));
     assert_eq!(shown(&mapped), b'y');
     let all = Request::new(49, 0).words(&[1]).longs(&[0, u64::MAX]);
     guest.get(&all);
@@ -69,7 +65,7 @@ fn without_rights() {
 #[test]
 fn a_file_that_may_be_opened_no_more_is_mapped_by_what_the_guest_has_open() {
     let directory = Directory::new("no-more");
-    let path = directory.write("file", [b'x'; 4096]);
+    let path = directory.write("file", "x");
     std::thread::scope(|scope| {
         scope.spawn(|| {
             without_rights(); // of this thread
@@ -81,8 +77,8 @@ fn a_file_that_may_be_opened_no_more_is_mapped_by_what_the_guest_has_open() {
             let both = open(libc::O_RDWR);
             std::fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
             let map = |writable| {
-                let errno = guest.errno(&map(node, 4096, writable, 0));
-                let page = Span::new(daxmap_core::WindowOffset(0), 4096).unwrap();
+                let errno = guest.errno(&map(node, writable, 0));
+                let page = Span::new(WindowOffset(0), page_size()).unwrap();
                 (errno, mapped.mapper.survey().unwrap().iter().any(|live| live.mapping.span == page))
             };
             let close = |fh| guest.get(&release(node, fh));

@@ -49,7 +49,7 @@ fn no_more_are_open_than_was_said() {
 fn none_is_left_when_the_guest_leaves() {
     let directory = Directory::new("left");
     for name in ["one", "two"] {
-        directory.write(name, [1; 4096]);
+        directory.write(name, "content");
     }
     for leaves in [destroy(), init(7, 0)] {
         let mapped = directory.mapped(OPTIONS);
@@ -58,8 +58,8 @@ fn none_is_left_when_the_guest_leaves() {
         let [one, two] = ["one", "two"].map(|name| guest.look_up(ROOT, name));
         let fh = guest.open(one, libc::O_RDWR);
         guest.opendir(ROOT);
-        guest.get(&map(one, 4096, true, 0));
-        guest.get(&map(two, 4096, false, 4096));
+        guest.get(&map(one, true, 0));
+        guest.get(&map(two, false, 1));
         assert_eq!(count(&directory), before + 6);
         guest.get(&leaves);
         assert_eq!((guest.0.known_inodes(), count(&directory)), (0, before));
@@ -71,16 +71,16 @@ fn none_is_left_when_the_guest_leaves() {
 #[test]
 fn what_an_inode_is_mapped_by_is_closed_with_it() {
     let directory = Directory::new("mapped");
-    directory.write("file", [1; 4096]);
+    directory.write("file", "content");
     let mapped = directory.mapped(OPTIONS);
     let guest = &mapped.guest;
     let before = count(&directory);
     let node = guest.look_up(ROOT, "file");
     for writable in [false, true] {
-        guest.get(&map(node, 4096, writable, 0));
+        guest.get(&map(node, writable, 0));
     }
     assert_eq!(count(&directory), before + 3);
-    guest.get(&map(node, 4096, false, 4096));
+    guest.get(&map(node, false, 1));
     assert_eq!(count(&directory), before + 3, "a file is opened once for each access");
     guest.get(&forget(node, 1));
     assert_eq!(count(&directory), before);
@@ -91,7 +91,7 @@ fn none_passes_to_a_program_that_the_process_starts() {
     let directory = Directory::new("cloexec");
     let before = all();
     for name in ["one", "two"] {
-        directory.write(name, [1; 4096]);
+        directory.write(name, "content");
     }
     let mapped = directory.mapped(OPTIONS);
     let guest = &mapped.guest;
@@ -101,7 +101,7 @@ fn none_passes_to_a_program_that_the_process_starts() {
     for (name, flags) in [("one", libc::O_RDWR), ("new", libc::O_RDWR)] {
         guest.get(&create(ROOT, name, flags, 0o644, 0));
     }
-    guest.get(&map(guest.look_up(ROOT, "two"), 4096, true, 0));
+    guest.get(&map(guest.look_up(ROOT, "two"), true, 0));
     let descriptors = all();
     assert!(descriptors.len() > before.len() + 7, "{descriptors:?}");
     for number in descriptors.keys().filter(|number| !before.contains_key(*number)) {

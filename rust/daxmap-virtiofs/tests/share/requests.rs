@@ -1,6 +1,7 @@
 //! Each request by its name: `include/uapi/linux/fuse.h`.
 
 use crate::client::{NO_FH, Request};
+use daxmap_core::page_size;
 
 pub(crate) const FATTR_MODE: u32 = 1 << 0;
 pub(crate) const FATTR_UID: u32 = 1 << 1;
@@ -174,7 +175,13 @@ pub(crate) fn lseek(node: u64, fh: u64, offset: u64, whence: i32) -> Request {
     Request::new(46, node).longs(&[fh, offset]).words(&[whence.cast_unsigned(), 0])
 }
 
-/// Maps bytes from 0 on at `window_offset`, by no open file.
-pub(crate) fn map(node: u64, length: u64, writable: bool, window_offset: u64) -> Request {
-    Request::new(48, node).longs(&[NO_FH, 0, length, 2 | u64::from(writable), window_offset])
+/// Maps the first page of a file at a page of the window, by no open file.
+pub(crate) fn map(node: u64, writable: bool, page: u64) -> Request {
+    map_by(node, NO_FH, writable, page)
+}
+
+/// The same by an open file.
+pub(crate) fn map_by(node: u64, fh: u64, writable: bool, page: u64) -> Request {
+    let flags = 2 | u64::from(writable); // FUSE_SETUPMAPPING_FLAG_READ and _WRITE
+    Request::new(48, node).longs(&[fh, 0, page_size(), flags, page * page_size()])
 }
