@@ -110,7 +110,7 @@ impl Device {
         &self,
         readable: &[GuestSlice<'_>],
         writable: &[GuestSlice<'_>],
-        regions: impl FnOnce() -> u64,
+        regions: impl Fn() -> u64,
     ) -> Answer {
         let head = Head::of(readable);
         match head.kind {
@@ -169,7 +169,7 @@ impl Device {
     }
 
     /// At a front end's first INIT: finds out what it can do. Not earlier, for its main loop may be waiting for us.
-    fn ask_front_end(&self, regions: impl FnOnce() -> u64) {
+    fn ask_front_end(&self, regions: impl Fn() -> u64) {
         let (Some(size), None) = (self.window(), self.channel.abilities()) else { return };
         let found = self.probe.ask(&self.channel, size, regions).and_then(|abilities| self.usable(abilities));
         match &found {

@@ -35,12 +35,7 @@ impl Probe {
     /// the front end has told us of.
     ///
     /// It must answer no other call meanwhile, and nothing may be shown.
-    pub(crate) fn ask(
-        &self,
-        channel: &Channel,
-        window: u64,
-        regions: impl FnOnce() -> u64,
-    ) -> Result<Abilities, String> {
+    pub(crate) fn ask(&self, channel: &Channel, window: u64, regions: impl Fn() -> u64) -> Result<Abilities, String> {
         let page = self.page;
         let at = |window_offset, length, writable| Range { window_offset, file_offset: 0, length, writable };
         let told = |failed: Failed| match failed {
@@ -56,6 +51,7 @@ impl Probe {
         let ram = regions();
         let whole = at(0, page, true);
         channel.map(&whole, &self.file).map_err(told)?;
+        let takes_slots = regions() > ram;
         let replaces = channel.map(&whole, &self.file).is_ok();
         let unmap = |length| channel.unmap(0, length).map_err(|failed| format!("{failed} to unmap a page again"));
         unmap(page)?;
@@ -65,8 +61,7 @@ impl Probe {
         };
         let past_end = shows(at(0, page.saturating_mul(2), true), self.file.as_fd())?;
         let read_only = shows(at(0, page, false), self.reader.as_fd())?;
-        // A front end with a slot for each mapping tells us of it as of guest memory: past the end of a file we can't have that.
-        let slots = (!past_end).then(|| SLOTS.saturating_sub(ram));
+        let slots = (takes_slots || !past_end).then(|| SLOTS.saturating_sub(ram));
         Ok(Abilities { past_end, replaces, read_only, slots })
     }
 }
