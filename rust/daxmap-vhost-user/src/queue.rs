@@ -3,6 +3,7 @@
 use crate::activity::Activity;
 use crate::buffers::Buffers;
 use crate::device::{Answer, Device};
+use crate::request::Head;
 use daxmap_core::LOG_TARGET;
 use daxmap_virtiofs::GuestSlice;
 use std::cell::Cell;
@@ -41,26 +42,34 @@ impl Worker<'_> {
     fn next(&self, vring: &Vring) -> Result<bool, virtio_queue::Error> {
         let _busy = self.activity.begin(self.queue); // before the look at the queue, which may be stopped just now
         let memory = self.memory.memory();
-        let chain = {
-            let mut state = vring.get_mut();
-            let queue = state.get_queue_mut();
-            if !queue.ready() {
-                return Ok(false);
-            }
-            let mut chain = queue.iter(&*memory)?.next();
-            if chain.is_none() && queue.enable_notification(&*memory)? {
-                // One came before the guest could know. No third look: a broken ring says for ever that there are more.
-                chain = queue.iter(&*memory)?.next();
-            }
-            chain
-        };
+        let mut state = vring.get_mut();
+        let is_enabled = state.is_enabled();
+        let queue = state.get_queue_mut();
+        if !is_enabled || !queue.ready() {
+            return Ok(false);
+        }
+        let mut chain = queue.iter(&*memory)?.next();
+        if chain.is_none() && queue.enable_notification(&*memory)? {
+            // One came before the guest could know. No third look: a broken ring says for ever that there are more.
+            chain = queue.iter(&*memory)?.next();
+        }
         let Some(chain) = chain else { return Ok(false) };
         let (head, buffers) = (chain.head_index(), Buffers::of_chain(&chain));
+        // The queue may be stopped while such a request waits for the front end, and goes on from it later. Others are waited
+        // for: they must not be answered twice.
+        let request = if self.in_ram(&buffers) { buffers.0.slices(&memory) } else { None };
+        let may_come_again = request.is_some_and(|request| Head::of(&request).concerns_window());
+        let next = queue.next_avail();
+        let goes_on_from = if may_come_again { next.wrapping_sub(1) } else { next };
+        queue.set_next_avail(goes_on_from);
+        drop(state);
         let answer = self.answer(&memory, &chain, &buffers);
         let mut state = vring.get_mut();
-        if !state.get_queue().ready() {
-            return Ok(false); // stopped: the guest's memory may serve another purpose by now
+        let queue = state.get_queue_mut();
+        if !queue.ready() || queue.next_avail() != goes_on_from {
+            return Ok(false); // stopped, or begun anew: the guest's memory may serve another purpose by now
         }
+        queue.set_next_avail(next);
         let used = match answer {
             Answer::Written(length) => length,
             Answer::ToWrite(reply) => write(&memory, &buffers.1, &reply),
@@ -79,8 +88,7 @@ impl Worker<'_> {
         buffers: &(Buffers, Buffers),
     ) -> Answer {
         let (readable, writable) = buffers;
-        let in_ram = self.ram.get().is_none_or(|ram: &Vec<_>| readable.in_ram(ram) && writable.in_ram(ram));
-        if !in_ram {
+        if !self.in_ram(buffers) {
             return self.answer_outside_ram(memory, readable, writable);
         }
         let (Some(readable), Some(writable)) = (readable.slices(memory), writable.slices(memory)) else {
@@ -88,6 +96,11 @@ impl Worker<'_> {
             return Answer::Written(0);
         };
         self.device.answer(&readable, &writable, || self.regions())
+    }
+
+    /// Whether no buffer lies in the window, where pages may be gone at any time.
+    fn in_ram(&self, (readable, writable): &(Buffers, Buffers)) -> bool {
+        self.ram.get().is_none_or(|ram: &Vec<_>| readable.in_ram(ram) && writable.in_ram(ram))
     }
 
     /// How many regions of memory the guest has. Asked for the first time before anything is shown in the window, which is

@@ -58,6 +58,11 @@ impl Head {
         Self::parse(bytes.get(..length).unwrap_or_default())
     }
 
+    /// Whether the front end may be waited for. To answer such a request twice comes to the same as once.
+    pub(crate) fn concerns_window(&self) -> bool {
+        matches!(self.kind, Kind::Init | Kind::Window)
+    }
+
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         let (Some(number), Some(inode), true) = (u32_at(bytes, OPCODE), u64_at(bytes, NODEID), bytes.len() >= HEADER)
         else {

@@ -111,7 +111,7 @@ impl VhostUserBackend for FrontEnd {
         if self.device.window().is_some() { always | window } else { always }
     }
 
-    /// The queues are told, too.
+    /// The handler has told each queue already.
     fn set_event_idx(&self, _enabled: bool) {}
 
     fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {

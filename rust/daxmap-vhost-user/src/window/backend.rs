@@ -44,7 +44,7 @@ impl WindowSteps {
     }
 
     fn open_for_stores(&self, fd: RawFd) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC; // who has a lease is not waited for
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC; // a lease is not waited for
         rustix::fs::openat(&self.descriptors, fd.to_string(), flags, Mode::empty()).map_err(|e| Errno(e.raw_os_error()))
     }
 

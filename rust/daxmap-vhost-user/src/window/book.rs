@@ -182,8 +182,8 @@ impl Window {
         result
     }
 
-    /// Lets the guest store to a range that is shown by a descriptor for writing: that of a front end to which nothing else
-    /// matters. `None` where just this range is not shown.
+    /// Lets the guest store to a range that is shown by a descriptor for writing, to a front end that looks only at that.
+    /// `None` where just this range is not shown.
     pub(super) fn allow_stores(&self, span: Span) -> Option<()> {
         let mut book = self.book();
         let shown = book.shown.get_mut(&span.start().0).filter(|shown| shown.span == span)?;

@@ -13,7 +13,11 @@ fn what_a_front_end_can_do_is_found_out() {
         (QEMU, Abilities { past_end: false, replaces: false, read_only: false, slots }),
         (PLAIN, able),
         (Manner { past_end: false, ..PLAIN }, Abilities { past_end: false, slots, ..able }),
-        (Manner { replaces: false, tells: true, ..PLAIN }, Abilities { replaces: false, slots, ..able }),
+        // It tells us of each mapping as of memory, so each takes a slot.
+        (
+            Manner { replaces: false, read_only: false, tells: true, ..PLAIN },
+            Abilities { replaces: false, read_only: false, slots, ..able },
+        ),
     ] {
         let share = Share::new();
         let _guest = started(&share, manner);

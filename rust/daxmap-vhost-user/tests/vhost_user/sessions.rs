@@ -145,12 +145,13 @@ fn a_queue_is_stopped_while_the_front_end_is_waited_for_and_no_reply_comes_after
     let guest = Guest::new(&share, QEMU);
     guest.init();
     let inode = guest.lookup("file");
-    let before = guest.driver.borrow().written();
     let held = guest.screen.hold();
     let setup = guest.message(48, inode, &words([u64::MAX, 0, RANGE, 2, 0]));
     guest.driver.borrow_mut().send(&setup, 4096);
     held.wait();
-    guest.stop_queue(); // were the request waited for, this would hang
+    let (before, answered) = (guest.driver.borrow().written(), guest.driver.borrow().used());
+    // Were the request waited for, this would hang.
+    assert_eq!(guest.stop_queue(), u32::from(answered), "the request that waits is to be asked again");
     drop(held);
     while share.device.stats().setup_count == 0 {
         std::thread::yield_now();

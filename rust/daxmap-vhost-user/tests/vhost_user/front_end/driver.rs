@@ -4,6 +4,7 @@ use super::Manner;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{Ordering::SeqCst, fence};
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
@@ -98,6 +99,7 @@ impl Driver {
         let before = self.next;
         self.next = before.wrapping_add(count);
         self.put(AVAILABLE + 2, &self.next.to_le_bytes());
+        fence(SeqCst);
         if !self.event_idx || self.half(USED + 4 + 8 * u64::from(QUEUE_SIZE)) == before {
             self.kick.write(1).unwrap();
         }

@@ -210,8 +210,9 @@ impl Guest {
         self.window.as_ref().unwrap().1.shutdown(Shutdown::Both).unwrap();
     }
 
-    pub(crate) fn stop_queue(&self) {
-        self.front_end.get_vring_base(1).unwrap();
+    /// Stops the queue; from which request on it would go on.
+    pub(crate) fn stop_queue(&self) -> u32 {
+        self.front_end.get_vring_base(1).unwrap()
     }
 }
 
