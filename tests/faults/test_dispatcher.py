@@ -102,7 +102,7 @@ class Guest:
             assert self._book() == self._done, plan
         else:
             assert self._book() <= before | self._done, plan
-        assert told(self._dispatcher.handle(map_request(1, 9 * FREE, length=PAGE))) == 0
+        assert told(self._dispatcher.handle(map_request(1, 2 * FREE, length=PAGE))) == 0
         return made
 
 

@@ -14,7 +14,7 @@ use model::files::File;
 use model::requests::{Request, pages, setup};
 use sys::Plan;
 use vm::Vm;
-use world::{Guest, World};
+use world::World;
 
 const ERRNOS: [i32; 6] = [libc::EAGAIN, libc::ENOMEM, libc::EIO, libc::EMFILE, libc::EINTR, libc::ENODEV];
 
@@ -81,28 +81,28 @@ fn any_calls_of_a_window() {
     if !sys::can_be_had() {
         return;
     }
-    any_calls(Guest::None);
+    any_calls(None);
     match Vm::new() {
-        Ok(vm) => any_calls(Guest::Of(&vm)),
+        Ok(vm) => any_calls(Some(&vm)),
         Err(why) => sys::skip(&format!("no call of KVM's fails: /dev/kvm: {why}")),
     }
 }
 
-fn any_calls(guest: Guest<'_>) {
+fn any_calls(vm: Option<&Vm>) {
     let files: Vec<File> = [File::pair(DAX_RANGE), File::pair(DAX_RANGE)].into_iter().flatten().collect();
-    let world = || World::new(&files, guest, Plan::default()).0.unwrap();
+    let world = || World::new(&files, vm, Plan::default()).0.unwrap();
     let next = setup(2, 0, (30, 1), false);
     world().end(&next, Plan::default()); // what is opened once for the process
     let open = descriptors();
     let played = each_call_and_each_two(|plan| {
-        let (made, calls) = World::new(&files, guest, plan);
+        let (made, calls) = World::new(&files, vm, plan);
         if let Ok(world) = made {
             world.end(&next, Plan::default());
         }
         assert_eq!(descriptors(), open, "{plan:?}");
         calls.len()
     });
-    println!("{guest:?}: a new window: {played} plans");
+    println!("{vm:?}: a new window: {played} plans");
     let played = each_call_and_each_two(|plan| world().end(&next, plan).len());
     println!("a window that is freed: {played} plans");
     for (before, request) in scenarios() {

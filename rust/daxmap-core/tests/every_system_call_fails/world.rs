@@ -17,18 +17,10 @@ const RANGES: u64 = 2;
 const SIZE: u64 = RANGES * DAX_RANGE;
 const SLOT: u32 = 3;
 
-/// What shows the window to the guest.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Guest<'a> {
-    /// Nothing: a VMM would do that itself.
-    None,
-    /// A slot of this VM.
-    Of(&'a Vm),
-}
-
 pub(crate) struct World<'a> {
     files: &'a [File],
-    guest: Guest<'a>,
+    /// Whose slot shows the window; none where a VMM would do that itself.
+    vm: Option<&'a Vm>,
     /// The handle that frees a window which no slot of ours shows.
     window: HostWindowBackend,
     mapper: Mapper,
@@ -43,7 +35,7 @@ pub(crate) struct World<'a> {
 /// The memory slot, with its log on, and the mapper over it.
 fn over_slot(vm: &Vm) -> Result<Mapper, OpenError> {
     let slot = KvmBackend::new(vm.as_raw_fd(), SLOT)?;
-    slot.start_dirty_log().unwrap(); // for later
+    slot.start_dirty_log().unwrap(); // kept until the slot is put in
     let mapper = Mapper::new(GuestAddress(BASE), SIZE, Options::default(), |of| slot.attach(of, false))?;
     // If KVM refuses that, all is as before.
     let _ = slot.stop_dirty_log();
@@ -52,17 +44,17 @@ fn over_slot(vm: &Vm) -> Result<Mapper, OpenError> {
 
 impl<'a> World<'a> {
     /// The window's calls fail as planned, too; which calls it made, and no window where it can't be had.
-    pub(crate) fn new(files: &'a [File], guest: Guest<'a>, plan: Plan) -> (Result<Self, OpenError>, Vec<c_long>) {
+    pub(crate) fn new(files: &'a [File], vm: Option<&'a Vm>, plan: Plan) -> (Result<Self, OpenError>, Vec<c_long>) {
         let used = Budget::of_process().used();
         let window = HostWindowBackend::new().unwrap();
-        let (mapper, calls) = sys::with(plan, || match guest {
-            Guest::None => Mapper::new(GuestAddress(BASE), SIZE, Options::default(), |of| window.attach(of)),
-            Guest::Of(vm) => over_slot(vm),
+        let (mapper, calls) = sys::with(plan, || match vm {
+            None => Mapper::new(GuestAddress(BASE), SIZE, Options::default(), |of| window.attach(of)),
+            Some(vm) => over_slot(vm),
         });
         let mapper = match mapper {
             Ok(mapper) => mapper,
             Err(error) => {
-                if let Guest::Of(vm) = guest {
+                if let Some(vm) = vm {
                     assert!(!vm.shows_memory_at(BASE), "of a window that is none");
                 }
                 window.release().unwrap();
@@ -73,7 +65,7 @@ impl<'a> World<'a> {
         let access = files.iter().map(|file| (file.id, file.writable)).collect();
         let naive = Naive::new(&mapper, access, None, true);
         let start = mapper.host_address().unwrap() as u64;
-        (Ok(Self { files, guest, window, mapper, naive, start, used, may_have_gaps: false }), calls)
+        (Ok(Self { files, vm, window, mapper, naive, start, used, may_have_gaps: false }), calls)
     }
 
     /// Makes a request, whose calls fail as planned; which calls it made.
@@ -96,7 +88,7 @@ impl<'a> World<'a> {
         let charged = Budget::of_process().used() - self.used;
         let holes = charged.checked_sub(2 * self.naive.live.len() as u64);
         assert!(holes.is_some_and(|holes| (1..=RANGES + 1).contains(&holes)), "{charged} are charged");
-        if let Guest::Of(vm) = self.guest {
+        if let Some(vm) = self.vm {
             assert!(vm.shows_memory_at(BASE) && vm.shows_memory_at(BASE + SIZE - page_size()), "the slot");
         }
     }
@@ -107,9 +99,9 @@ impl<'a> World<'a> {
         if !is_over {
             self.make(next, Plan::default());
         }
-        match self.guest {
-            Guest::None => self.release(is_over, plan),
-            Guest::Of(vm) => self.close(vm, is_over, plan),
+        match self.vm {
+            None => self.release(is_over, plan),
+            Some(vm) => self.close(vm, is_over, plan),
         }
     }
 

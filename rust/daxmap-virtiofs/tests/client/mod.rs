@@ -66,16 +66,22 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
 }
 
-/// A reply, which is held to the rules; an empty one, where there is none.
-pub(crate) fn parse(reply: Option<Vec<u8>>) -> Reply {
-    let Some(mut reply) = reply else { return Reply { errno: 0, body: Vec::new() } };
+/// FORGET, INTERRUPT, `NOTIFY_REPLY` and `BATCH_FORGET` have no reply.
+pub(crate) const SILENT: [u32; 4] = [2, 36, 41, 42];
+
+/// The reply to a request, which is held to the rules; an empty one, where there is to be none.
+pub(crate) fn parse(request: &Request, reply: Option<Vec<u8>>) -> Reply {
+    let Some(mut reply) = reply else {
+        assert!(SILENT.contains(&request.opcode), "no reply to {request:?}");
+        return Reply { errno: 0, body: Vec::new() };
+    };
     verify(UNIQUE, &reply).unwrap();
     let errno = -i32::from_le_bytes(reply[4..8].try_into().unwrap());
     Reply { errno, body: reply.split_off(16) }
 }
 
 pub(crate) fn ask(server: &FileServer, request: &Request) -> Reply {
-    parse(server.answer(&request.whole()))
+    parse(request, server.answer(&request.whole()))
 }
 
 /// The number of eight bytes at a place of a reply's body.

@@ -92,7 +92,7 @@ impl World {
     pub(crate) fn ask(&self, request: &Request, plan: Plan) -> (Reply, Vec<c_long>) {
         let bytes = request.whole();
         let (reply, calls) = sys::with(plan, || self.server.answer(&bytes));
-        (parse(reply), calls)
+        (parse(request, reply), calls)
     }
 
     /// Looks at each inode, by its place; the errnos.

@@ -2,7 +2,7 @@
 
 use crate::client::{ROOT, long, word};
 use crate::requests::*;
-use crate::served::{Directory, Guest, OPTIONS, is_root};
+use crate::served::{Directory, Guest, OPTIONS, may_act_as_others};
 use daxmap_virtiofs::{Options, Owner};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use std::fs::Permissions;
@@ -30,7 +30,8 @@ fn of_host(path: &Path) -> [u64; 14] {
 #[test]
 fn a_guest_is_told_what_the_host_says_of_a_file() {
     let directory = Directory::new("told");
-    directory.write("file", [1; 5000]);
+    let file = directory.write("file", [1; 5000]);
+    std::fs::File::open(file).unwrap().sync_all().unwrap(); // how many blocks it has is settled then
     std::fs::create_dir(directory.path("directory")).unwrap();
     symlink("file", directory.path("link")).unwrap();
     for (name, kind) in [("fifo", FileType::Fifo), ("socket", FileType::Socket)] {
@@ -96,7 +97,7 @@ fn the_mode_of_a_file_never_runs_it_as_the_server() {
 
 #[test]
 fn files_whose_owners_are_the_guests_have_any_mode() {
-    if !is_root("files of a guest's users") {
+    if !may_act_as_others("files of a guest's users") {
         return;
     }
     let directory = Directory::new("chmod-guest");
@@ -124,7 +125,7 @@ fn the_owner_of_a_file_stays_the_server() {
 
 #[test]
 fn the_owner_of_a_file_is_the_guests_to_change() {
-    if !is_root("owners of files") {
+    if !may_act_as_others("owners of files") {
         return;
     }
     let directory = Directory::new("chown-guest");
@@ -192,6 +193,5 @@ fn a_file_system_is_told_as_the_host_has_it() {
     let directory = Directory::new("statfs");
     let host = rustix::fs::statvfs(directory.path("")).unwrap();
     let told = directory.served(OPTIONS).get(&statfs(ROOT));
-    assert_eq!([long(&told, 0), long(&told, 24)], [host.f_blocks, host.f_files]);
     assert_eq!([40, 44, 48].map(|at| u64::from(word(&told, at))), [host.f_bsize, host.f_namemax, host.f_frsize]);
 }

@@ -5,6 +5,8 @@ use crate::requests;
 use daxmap_core::fuse::Policy;
 use daxmap_core::{GuestAddress, HostWindowBackend, Mapper, Options as MapperOptions};
 use daxmap_virtiofs::{Cache, FileServer, Options, Owner};
+use rustix::thread::{CapabilitySet, capabilities};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,7 +60,7 @@ pub(crate) struct Guest(pub(crate) FileServer);
 
 impl Guest {
     pub(crate) fn ask(&self, request: &Request) -> Reply {
-        parse(self.0.answer(&request.whole()))
+        parse(request, self.0.answer(&request.whole()))
     }
 
     /// The errno of a reply, 0 for success.
@@ -111,11 +113,14 @@ impl Drop for Mapped {
     }
 }
 
-/// Whether this process may act as other users; if not, it says what is not tested.
-pub(crate) fn is_root(what: &str) -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        eprintln!("SKIP: {what}: only root may");
+/// Whether this process may act as other users, and give files to them; if not, it says what is not tested.
+pub(crate) fn may_act_as_others(what: &str) -> bool {
+    let directory = Directory::new(&format!("others-{}", what.replace(' ', "-")));
+    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::FOWNER;
+    let has_rights = capabilities(None).is_ok_and(|all| all.effective.contains(needed));
+    let may = has_rights && chown(directory.path(""), Some(1000), Some(4321)).is_ok();
+    if !may {
+        eprintln!("SKIP: {what}: only root may, of a user namespace with more than one user");
     }
-    is_root
+    may
 }

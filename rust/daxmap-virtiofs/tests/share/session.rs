@@ -1,6 +1,6 @@
 //! INIT, DESTROY, and what is no request of a share: how a guest starts, and what it gets that asks for anything else.
 
-use crate::client::{ROOT, Request, long, word};
+use crate::client::{ROOT, Request, SILENT, long, word};
 use crate::requests::*;
 use crate::served::{Directory, Guest, OPTIONS};
 use daxmap_core::fuse::Policy;
@@ -91,13 +91,12 @@ fn an_init_that_is_refused_starts_nothing() {
 fn what_is_not_offered_is_not_there() {
     let directory = Directory::new("opcodes");
     let guest = directory.served(OPTIONS);
-    let silent = [2, 36, 41, 42]; // FORGET, INTERRUPT, NOTIFY_REPLY, BATCH_FORGET
     let offered = |opcode| matches!(opcode, 1..=6 | 8..=18 | 20..=30 | 35 | 38 | 43..=46 | 48 | 49);
-    for opcode in (0..70).chain([4096, u32::MAX]).filter(|opcode| !silent.contains(opcode)) {
+    for opcode in (0..70).chain([4096, u32::MAX]).filter(|opcode| !SILENT.contains(opcode)) {
         let errno = guest.errno(&Request::new(opcode, ROOT).bytes(&[0; 64]));
         assert_eq!(errno != libc::ENOSYS, offered(opcode), "{opcode}: {errno}");
     }
-    for opcode in silent {
+    for opcode in SILENT {
         assert!(guest.0.answer(&Request::new(opcode, ROOT).bytes(&[0; 64]).whole()).is_none(), "{opcode}");
     }
 }
@@ -107,7 +106,8 @@ fn a_reply_is_as_long_as_the_guest_has_room_for() {
     let directory = Directory::new("room");
     let content: Vec<u8> = (0..=255).collect();
     directory.write("file", content.repeat(10));
-    let target = "x".repeat(2000);
+    // XFS has no longer ones.
+    let target = "x".repeat(1000);
     std::os::unix::fs::symlink(&target, directory.path("link")).unwrap();
     let guest = directory.served(OPTIONS);
     let [link, file] = ["link", "file"].map(|name| guest.look_up(ROOT, name));
