@@ -146,7 +146,7 @@ mod tests {
     /// What a confined thread has tried: its confinement, and what became of it.
     struct Tried {
         confinement: Confinement,
-        privileges: bool,
+        has_no_new_privileges: bool,
         outside: Option<io::Error>,
         write: Option<io::Error>,
         socket: Option<io::Error>,
@@ -154,12 +154,13 @@ mod tests {
 
     fn tried(readonly: bool) -> Tried {
         let folder = std::env::temp_dir().join(format!("daxmap-confine-{}-{readonly}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder); // of a test that failed
         fs::create_dir(&folder).unwrap();
         let attempt = || {
             let directory = File::open(&folder).unwrap();
             Tried {
                 confinement: confine(directory.as_fd(), directory.as_fd(), readonly),
-                privileges: !rustix::thread::no_new_privs().unwrap(),
+                has_no_new_privileges: rustix::thread::no_new_privs().unwrap(),
                 outside: File::open("/proc/self/status").err(),
                 write: File::create(folder.join("new")).err(),
                 socket: UnixDatagram::unbound().err(),
@@ -175,10 +176,11 @@ mod tests {
     fn what_is_said_to_be_in_force_is() {
         let is = |error: Option<io::Error>, errno: Errno| error.unwrap().raw_os_error() == Some(errno.raw_os_error());
         for readonly in [false, true] {
-            let Tried { confinement: Confinement { has, lacks }, privileges, outside, write, socket } = tried(readonly);
+            let Tried { confinement: Confinement { has, lacks }, has_no_new_privileges, outside, write, socket } =
+                tried(readonly);
             assert_eq!(has.len() + lacks.len(), 3, "{has:?} {lacks:?}");
             let has = |what: &str| has.iter().any(|has| has == what);
-            assert!(has("no new privileges") && !privileges);
+            assert!(has("no new privileges") && has_no_new_privileges);
             if has("Landlock") {
                 assert!(is(outside, Errno::ACCESS));
                 assert_eq!(write.is_some(), readonly, "{write:?}");

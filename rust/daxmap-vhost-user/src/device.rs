@@ -302,7 +302,7 @@ pub(crate) mod tests {
         Settings { tag: tag.to_owned(), window: Some(window), threads: 1, readonly: true }
     }
 
-    /// What was logged, by whom ever.
+    /// What was logged by whichever test: a process has one logger.
     struct Log(Mutex<Vec<String>>);
 
     impl log::Log for Log {

@@ -134,7 +134,9 @@ mod tests {
 
     /// A path for a socket of this test's own. All are in one directory, so that of two tests one at a time changes the umask.
     fn free_path(name: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("daxmap-socket-{}-{name}", std::process::id()))
+        let path = std::env::temp_dir().join(format!("daxmap-socket-{}-{name}", std::process::id()));
+        let _ = fs::remove_file(&path); // of a test that failed
+        path
     }
 
     fn why_not(path: &Path) -> String {
@@ -199,6 +201,7 @@ mod tests {
     #[test]
     fn a_path_that_no_socket_can_have_is_refused() {
         let full = free_path("long").into_os_string().into_string().unwrap();
+        assert!(full.len() < 107, "TMPDIR is too long for a socket");
         let long = |length: usize| PathBuf::from(format!("{full}{}", "x".repeat(length - full.len())));
         drop(Socket::bind(&long(107)).unwrap());
         assert_eq!(why_not(&long(108)), "its path has 108 bytes, and a socket's has 107 at most");

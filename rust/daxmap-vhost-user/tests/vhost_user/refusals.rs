@@ -1,7 +1,6 @@
 //! Front ends that refuse, and that have no DAX.
 
-use crate::front_end::{Guest, Manner, PAGE, PLAIN, QEMU, Refusals, Share, words};
-use crate::window::{content, started};
+use crate::front_end::{Guest, Manner, PAGE, PLAIN, QEMU, Refusals, Share, content, started, words};
 use daxmap_core::fuse::Policy;
 use daxmap_vhost_user::Abilities;
 

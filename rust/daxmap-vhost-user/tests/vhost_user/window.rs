@@ -1,24 +1,12 @@
 //! The window of front ends that can do more and less, through real messages.
 
-use crate::front_end::{Guest, Manner, PAGE, PLAIN, QEMU, RANGE, Share, WINDOW, WINDOW_ADDRESS, words};
+use crate::front_end::{Manner, PAGE, PLAIN, QEMU, RANGE, Share, WINDOW, WINDOW_ADDRESS, content, started, words};
 use daxmap_core::Budget;
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
 const NEITHER: Manner = Manner { replaces: false, ..PLAIN };
 const MANNERS: [Manner; 3] = [QEMU, PLAIN, NEITHER];
-
-/// A file whose last page is cut: two whole pages, and 100 bytes.
-pub(crate) fn content() -> Vec<u8> {
-    (0..2 * PAGE + 100).map(|index| u8::try_from(index % 251).unwrap()).collect()
-}
-
-pub(crate) fn started(share: &Share, manner: Manner) -> Guest {
-    let guest = Guest::new(share, manner);
-    assert!(guest.init(), "DAX is offered");
-    guest.screen.calls();
-    guest
-}
 
 #[test]
 fn every_byte_of_a_file_is_shown_and_zeros_after_it() {

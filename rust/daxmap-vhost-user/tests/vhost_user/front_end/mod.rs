@@ -219,3 +219,15 @@ impl Guest {
 pub(crate) fn fd_count() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
+
+/// A file whose last page is cut: two whole pages, and 100 bytes.
+pub(crate) fn content() -> Vec<u8> {
+    (0..2 * PAGE + 100).map(|index| u8::try_from(index % 251).unwrap()).collect()
+}
+
+pub(crate) fn started(share: &Share, manner: Manner) -> Guest {
+    let guest = Guest::new(share, manner);
+    assert!(guest.init(), "DAX is offered");
+    guest.screen.calls();
+    guest
+}

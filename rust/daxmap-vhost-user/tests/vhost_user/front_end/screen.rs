@@ -58,7 +58,7 @@ pub(crate) struct Refusals {
 
 impl Refusals {
     /// Whether this one is refused.
-    fn count(after: &mut Option<usize>) -> io::Result<()> {
+    fn pass(after: &mut Option<usize>) -> io::Result<()> {
         let Some(left) = after else { return Ok(()) };
         *left = left.checked_sub(1).ok_or_else(refused)?;
         Ok(())
@@ -77,11 +77,17 @@ pub(crate) struct Screen {
     hold: Arc<Hold>,
 }
 
-/// Whether calls wait, and whether one does.
 #[derive(Debug, Default)]
 struct Hold {
-    state: Mutex<(bool, bool)>,
+    state: Mutex<Calls>,
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    /// Whether they are to wait.
+    are_held: bool,
+    one_waits: bool,
 }
 
 /// Calls wait until this is dropped.
@@ -90,13 +96,13 @@ pub(crate) struct Held(Arc<Hold>);
 impl Held {
     /// Waits until a call waits.
     pub(crate) fn wait(&self) {
-        drop(self.0.changed.wait_while(self.0.state.lock().unwrap(), |(_, waits)| !*waits).unwrap());
+        drop(self.0.changed.wait_while(self.0.state.lock().unwrap(), |calls| !calls.one_waits).unwrap());
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        *self.0.state.lock().unwrap() = (false, false);
+        *self.0.state.lock().unwrap() = Calls::default();
         self.0.changed.notify_all();
     }
 }
@@ -136,15 +142,15 @@ impl Screen {
 
     /// Has calls wait.
     pub(crate) fn hold(&self) -> Held {
-        *self.hold.state.lock().unwrap() = (true, false);
+        *self.hold.state.lock().unwrap() = Calls { are_held: true, one_waits: false };
         Held(Arc::clone(&self.hold))
     }
 
     fn wait_if_held(&self) {
-        let mut state = self.hold.state.lock().unwrap();
-        state.1 = state.0;
+        let mut calls = self.hold.state.lock().unwrap();
+        calls.one_waits = calls.are_held;
         self.hold.changed.notify_all();
-        drop(self.hold.changed.wait_while(state, |(holds, _)| *holds).unwrap());
+        drop(self.hold.changed.wait_while(calls, |calls| calls.are_held).unwrap());
     }
 
     pub(crate) fn refuse(&self, refusals: Refusals) {
@@ -187,7 +193,7 @@ impl Screen {
     /// What it is to show, if it does.
     fn take(&self, request: &VhostUserMMap, file: File) -> io::Result<Shown> {
         let VhostUserMMap { fd_offset, shm_offset, len, flags, .. } = *request;
-        Refusals::count(&mut self.refusals.lock().unwrap().maps)?;
+        Refusals::pass(&mut self.refusals.lock().unwrap().maps)?;
         let writable = flags & 1 != 0;
         let opened = rustix::fs::fcntl_getfl(&file)?;
         let may_write = opened.contains(OFlags::RDWR);
@@ -215,7 +221,7 @@ impl Screen {
 
     fn unmap(&self, request: &VhostUserMMap) -> io::Result<()> {
         let VhostUserMMap { shm_offset, len, .. } = *request;
-        Refusals::count(&mut self.refusals.lock().unwrap().unmaps)?;
+        Refusals::pass(&mut self.refusals.lock().unwrap().unmaps)?;
         let mut shown = self.shown.lock().unwrap();
         let old = shown.get(&shm_offset).filter(|old| old.length == len).ok_or_else(refused)?;
         if let Some(device) = &mut *self.device.lock().unwrap() {
@@ -256,7 +262,7 @@ impl Screen {
             if channel.read_exact(&mut body.as_mut_slice()[..length]).is_err() {
                 return;
             }
-            if Refusals::count(&mut self.refusals.lock().unwrap().calls).is_err() {
+            if Refusals::pass(&mut self.refusals.lock().unwrap().calls).is_err() {
                 return channel.shutdown(Shutdown::Both).unwrap();
             }
             self.wait_if_held();
