@@ -1,6 +1,8 @@
 //! A guest's side of the protocol: requests, and what comes back (include/uapi/linux/fuse.h).
 #![allow(dead_code)] // no test uses all of it
 
+pub(crate) mod requests;
+
 use daxmap_core::fuse::verify;
 use daxmap_virtiofs::FileServer;
 

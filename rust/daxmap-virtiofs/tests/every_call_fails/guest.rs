@@ -1,11 +1,12 @@
 //! A guest that knows a share, and each request that it may send: `include/uapi/linux/fuse.h`.
 
-use crate::client::{NO_FH, ROOT, Request, USER, ask, long};
+use crate::client::requests::{link as link_to, *};
+use crate::client::{ROOT, Request, USER, ask, long};
+use daxmap_core::page_size;
 use daxmap_virtiofs::FileServer;
 
 /// The times of access and of modification that a guest sets, in seconds.
-pub(crate) const SET_TIMES: [i64; 2] = [1000, 2000];
-const PAGE: u64 = 4096;
+pub(crate) const SET_TIMES: [u64; 2] = [1000, 2000];
 
 /// What a guest knows that has looked around.
 #[derive(Clone, Debug)]
@@ -26,37 +27,9 @@ pub(crate) struct Known {
     root: u64,
 }
 
-pub(crate) fn init() -> Request {
-    Request::new(26, 0).words(&[7, 41, 128 << 10, u32::MAX, 1 << 1]).bytes(&[0; 44])
-}
-
-pub(crate) fn destroy() -> Request {
-    Request::new(38, 0)
-}
-
-pub(crate) fn look_up(parent: u64, name: &str) -> Request {
-    Request::new(1, parent).name(name)
-}
-
-pub(crate) fn forget(nodeid: u64, times: u64) -> Request {
-    Request::new(2, nodeid).longs(&[times])
-}
-
-pub(crate) fn get_attributes(nodeid: u64) -> Request {
-    Request::new(3, nodeid).words(&[0, 0]).longs(&[0])
-}
-
-pub(crate) fn make_directory(name: &str) -> Request {
-    Request::new(9, ROOT).words(&[0o755, 0o22]).name(name)
-}
-
-pub(crate) fn remove_directory(name: &str) -> Request {
-    Request::new(11, ROOT).name(name)
-}
-
-/// Maps a page of a file at a page of the window.
-fn map(nodeid: u64, fh: u64, page: u64, flags: u64) -> Request {
-    Request::new(48, nodeid).longs(&[fh, 0, PAGE, flags, page * PAGE])
+/// Of a guest that offers all that there is.
+pub(crate) fn first_init() -> Request {
+    init(7, u64::from(u32::MAX) | 1 << 33)
 }
 
 impl Known {
@@ -67,14 +40,14 @@ impl Known {
             assert_eq!(reply.errno, 0, "{request:?}");
             reply.body
         };
-        let node = |parent, name| long(&done(&look_up(parent, name)), 0);
-        done(&init());
+        let node = |parent, name| long(&done(&lookup(parent, name)), 0);
+        done(&first_init());
         let [a, b, d, link, empty] = ["a", "b", "d", "link", "empty"].map(|name| node(ROOT, name));
         let x = node(d, "x");
-        let fh = long(&done(&Request::new(14, a).words(&[2, 0])), 0);
-        let [directory, root] = [d, ROOT].map(|node| long(&done(&Request::new(27, node).words(&[0, 0])), 0));
-        done(&map(b, NO_FH, 0, 2));
-        done(&map(a, fh, 1, 3));
+        let fh = long(&done(&open(a, libc::O_RDWR)), 0);
+        let [directory, root] = [d, ROOT].map(|node| long(&done(&opendir(node)), 0));
+        done(&map(b, false, 0));
+        done(&map_by(a, fh, true, 1));
         Self { a, b, d, x, link, empty, fh, directory, root }
     }
 
@@ -82,96 +55,87 @@ impl Known {
         [self.a, self.b, self.d, self.x, self.link, self.empty]
     }
 
-    fn set(&self, nodeid: u64, valid: u32, size: u64, mode: u32, owner: [u32; 2]) -> Request {
-        let request = Request::new(4, nodeid)
-            .words(&[valid, 0])
-            .longs(&[self.fh, size, 0])
-            .longs(&SET_TIMES.map(i64::cast_unsigned))
-            .longs(&[0]);
-        request.words(&[1, 2, 0, mode, 0, owner[0], owner[1], 0])
-    }
-
     /// Every request that a server answers, and some that it knows nothing of.
     #[allow(clippy::too_many_lines)] // a line each
     pub(crate) fn requests(&self) -> Vec<(&'static str, Request)> {
         let Self { a, b, d, x, link, empty, fh, directory, root } = *self;
         let new = Request::new;
-        let create = |flags: u32, parent, name| new(35, parent).words(&[flags, 0o644, 0o22, 0]).name(name);
-        let rename =
-            |flags: u32, to: u64, new_name| new(45, ROOT).longs(&[to]).words(&[flags, 0]).name("a").name(new_name);
-        let with_fh = |opcode, nodeid, fh: u64, rest: &[u32]| new(opcode, nodeid).longs(&[fh]).words(rest);
-        let read = |opcode, nodeid, fh: u64| new(opcode, nodeid).longs(&[fh, 0]).words(&[4096, 0]).longs(&[0, 0]);
-        let write =
-            |flags: u32| new(16, a).longs(&[fh, 4]).words(&[6, 0]).longs(&[0]).words(&[flags, 0]).bytes(b"abcdef");
-        let xattr = |size: u32| new(22, b).words(&[size, 0]).name("user.x");
+        let set =
+            |node, valid, what: SetAttr| SetAttr { valid, fh, times: SET_TIMES, nanoseconds: [1, 2], ..what }.of(node);
+        let unset = SetAttr::default();
+        let mode = SetAttr { mode: 0o100_600, ..unset };
+        let owner = SetAttr { owner: [USER, USER], ..unset };
+        let size = SetAttr { size: 10, ..unset };
+        let (both_ids, both_times) = (FATTR_UID | FATTR_GID, FATTR_ATIME | FATTR_MTIME);
+        let make = |flags: i32, name| create(d, name, libc::O_RDWR | flags, 0o644, 0o22);
         vec![
-            ("INIT", init()),
-            ("LOOKUP of what is known", look_up(d, "x")),
-            ("LOOKUP of what is new", look_up(ROOT, "c")),
-            ("LOOKUP of what is not there", look_up(ROOT, "none")),
+            ("INIT", first_init()),
+            ("LOOKUP of what is known", lookup(d, "x")),
+            ("LOOKUP of what is new", lookup(ROOT, "c")),
+            ("LOOKUP of what is not there", lookup(ROOT, "none")),
             ("FORGET", forget(x, 1)),
-            ("BATCH_FORGET", new(42, 0).words(&[2, 0]).longs(&[b, 1, x, 1])),
-            ("GETATTR", get_attributes(x)),
-            ("GETATTR by handle", new(3, a).words(&[1, 0]).longs(&[fh])),
-            ("SETATTR of the mode", self.set(x, 1, 0, 0o100_600, [0; 2])),
-            ("SETATTR of the owner", self.set(x, 1 << 1 | 1 << 2, 0, 0, [USER, USER])),
-            ("SETATTR of a link's owner", self.set(link, 1 << 1 | 1 << 2, 0, 0, [USER, USER])),
-            ("SETATTR of the size", self.set(x, 1 << 3, 10, 0, [0; 2])),
-            ("SETATTR of the size by handle", self.set(a, 1 << 3 | 1 << 6, 10, 0, [0; 2])),
-            ("SETATTR of times", self.set(x, 1 << 4 | 1 << 5, 0, 0, [0; 2])),
-            ("SETATTR of times to now", self.set(x, 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8, 0, 0, [0; 2])),
-            ("READLINK", new(5, link)),
-            ("SYMLINK", new(6, d).name("made").name("target")),
-            ("MKNOD of a file", new(8, d).words(&[0o100_644, 0, 0o22, 0]).name("made")),
-            ("MKNOD of a FIFO", new(8, d).words(&[0o10_644, 0, 0o22, 0]).name("made")),
-            ("MKDIR", new(9, d).words(&[0o755, 0o22]).name("made")),
-            ("UNLINK of what is open", new(10, ROOT).name("a")),
-            ("UNLINK of what is mapped", new(10, ROOT).name("b")),
-            ("UNLINK of what nobody knows", new(10, ROOT).name("c")),
-            ("RMDIR", new(11, ROOT).name("empty")),
+            ("BATCH_FORGET", batch_forget(&[b, x])),
+            ("GETATTR", getattr(x)),
+            ("GETATTR by handle", getattr_of(a, fh)),
+            ("SETATTR of the mode", set(x, FATTR_MODE, mode)),
+            ("SETATTR of the owner", set(x, both_ids, owner)),
+            ("SETATTR of a link's owner", set(link, both_ids, owner)),
+            ("SETATTR of the size", set(x, FATTR_SIZE, size)),
+            ("SETATTR of the size by handle", set(a, FATTR_SIZE | FATTR_FH, size)),
+            ("SETATTR of times", set(x, both_times, unset)),
+            ("SETATTR of times to now", set(x, both_times | FATTR_ATIME_NOW | FATTR_MTIME_NOW, unset)),
+            ("READLINK", readlink(link)),
+            ("SYMLINK", symlink(d, "made", "target")),
+            ("MKNOD of a file", mknod(d, "made", 0o100_644, 0o22)),
+            ("MKNOD of a FIFO", mknod(d, "made", 0o10_644, 0o22)),
+            ("MKDIR", mkdir(d, "made", 0o755, 0o22)),
+            ("UNLINK of what is open", unlink(ROOT, "a")),
+            ("UNLINK of what is mapped", unlink(ROOT, "b")),
+            ("UNLINK of what nobody knows", unlink(ROOT, "c")),
+            ("RMDIR", rmdir(ROOT, "empty")),
             ("RENAME", new(12, ROOT).longs(&[d]).name("a").name("made")),
-            ("RENAME2 over another", rename(0, ROOT, "b")),
-            ("RENAME2 with NOREPLACE", rename(1, d, "made")),
-            ("RENAME2 with EXCHANGE", rename(2, d, "x")),
-            ("LINK", new(13, d).longs(&[b]).name("made")),
-            ("OPEN to read", new(14, x).words(&[0, 0])),
-            ("OPEN to write", new(14, x).words(&[2, 0])),
-            ("OPEN with O_TRUNC", new(14, x).words(&[0o1001, 0])),
-            ("READ", read(15, a, fh)),
-            ("WRITE", write(0)),
-            ("WRITE at the end", write(libc::O_APPEND.unsigned_abs())),
-            ("STATFS", new(17, x)),
-            ("RELEASE", with_fh(18, a, fh, &[0; 4])),
-            ("FSYNC", with_fh(20, a, fh, &[0, 0])),
-            ("FSYNC of data", with_fh(20, a, fh, &[1, 0])),
-            ("SETXATTR", new(21, b).words(&[3, 0]).name("user.y").bytes(b"abc")),
-            ("GETXATTR", xattr(100)),
-            ("GETXATTR, of the length", xattr(0)),
-            ("LISTXATTR", new(23, b).words(&[100, 0])),
-            ("REMOVEXATTR", new(24, b).name("user.x")),
-            ("FLUSH", with_fh(25, a, fh, &[0; 4])),
-            ("OPENDIR", new(27, d).words(&[0, 0])),
-            ("READDIR", read(28, d, directory)),
-            ("READDIR of the root", read(28, ROOT, root)),
-            ("READDIRPLUS", read(44, d, directory)),
-            ("RELEASEDIR", with_fh(29, d, directory, &[0; 4])),
-            ("FSYNCDIR", with_fh(30, d, directory, &[0, 0])),
-            ("CREATE", create(2, d, "made")),
-            ("CREATE with O_EXCL", create(2 | 0o200, d, "made")),
-            ("CREATE of what is there", create(2, d, "x")),
-            ("CREATE of what is there, with O_TRUNC", create(0o1002, d, "x")),
-            ("FALLOCATE", new(43, a).longs(&[fh, 0, 8192]).words(&[0, 0])),
-            ("LSEEK", new(46, a).longs(&[fh, 0]).words(&[3, 0])),
-            ("SETUPMAPPING to read", map(x, NO_FH, 4, 2)),
-            ("SETUPMAPPING to write", map(x, NO_FH, 4, 3)),
-            ("SETUPMAPPING by handle", map(a, fh, 4, 3)),
-            ("SETUPMAPPING over another", map(x, NO_FH, 0, 2)),
-            ("SETUPMAPPING that upgrades", map(b, NO_FH, 0, 3)),
-            ("REMOVEMAPPING of one", new(49, 0).words(&[1]).longs(&[0, PAGE])),
+            ("RENAME2 over another", rename(ROOT, "a", ROOT, "b", 0)),
+            ("RENAME2 with NOREPLACE", rename(ROOT, "a", d, "made", libc::RENAME_NOREPLACE)),
+            ("RENAME2 with EXCHANGE", rename(ROOT, "a", d, "x", libc::RENAME_EXCHANGE)),
+            ("LINK", link_to(b, d, "made")),
+            ("OPEN to read", open(x, libc::O_RDONLY)),
+            ("OPEN to write", open(x, libc::O_RDWR)),
+            ("OPEN with O_TRUNC", open(x, libc::O_WRONLY | libc::O_TRUNC)),
+            ("READ", read(a, fh, 0, 4096)),
+            ("WRITE", write(a, fh, 4, b"abcdef", 0, 0)),
+            ("WRITE at the end", write(a, fh, 4, b"abcdef", 0, libc::O_APPEND)),
+            ("STATFS", statfs(x)),
+            ("RELEASE", release(a, fh)),
+            ("FSYNC", fsync(a, fh, false)),
+            ("FSYNC of data", fsync(a, fh, true)),
+            ("SETXATTR", setxattr(b, "user.y", b"abc", 0)),
+            ("GETXATTR", getxattr(b, "user.x", 100)),
+            ("GETXATTR, of the length", getxattr(b, "user.x", 0)),
+            ("LISTXATTR", listxattr(b, 100)),
+            ("REMOVEXATTR", removexattr(b, "user.x")),
+            ("FLUSH", flush(a, fh)),
+            ("OPENDIR", opendir(d)),
+            ("READDIR", readdir(d, directory, 0, 4096)),
+            ("READDIR of the root", readdir(ROOT, root, 0, 4096)),
+            ("READDIRPLUS", readdirplus(d, directory, 0, 4096)),
+            ("RELEASEDIR", releasedir(d, directory)),
+            ("FSYNCDIR", fsyncdir(d, directory)),
+            ("CREATE", make(0, "made")),
+            ("CREATE with O_EXCL", make(libc::O_EXCL, "made")),
+            ("CREATE of what is there", make(0, "x")),
+            ("CREATE of what is there, with O_TRUNC", make(libc::O_TRUNC, "x")),
+            ("FALLOCATE", fallocate(a, fh, 0, 0, 8192)),
+            ("LSEEK", lseek(a, fh, 0, libc::SEEK_DATA)),
+            ("SETUPMAPPING to read", map(x, false, 4)),
+            ("SETUPMAPPING to write", map(x, true, 4)),
+            ("SETUPMAPPING by handle", map_by(a, fh, true, 4)),
+            ("SETUPMAPPING over another", map(x, false, 0)),
+            ("SETUPMAPPING that upgrades", map(b, true, 0)),
+            ("REMOVEMAPPING of one", new(49, 0).words(&[1]).longs(&[0, page_size()])),
             ("REMOVEMAPPING of all", new(49, 0).words(&[1]).longs(&[0, u64::MAX])),
             ("DESTROY", destroy()),
-            ("RMDIR of what is not empty", new(11, ROOT).name("d")),
-            ("OPEN of a directory", new(14, empty).words(&[0, 0])),
+            ("RMDIR of what is not empty", rmdir(ROOT, "d")),
+            ("OPEN of a directory", open(empty, libc::O_RDONLY)),
             ("GETLK", new(31, a)),
             ("ACCESS", new(34, a)),
             ("IOCTL", new(39, a)),

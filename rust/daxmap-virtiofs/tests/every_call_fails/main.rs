@@ -3,7 +3,13 @@
 //! another user, and the server works on. `-- --nocapture` says which calls each request makes.
 #![cfg(all(target_os = "linux", target_arch = "x86_64", not(sanitized)))]
 #![deny(unsafe_code)]
-#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::print_stdout, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    clippy::wildcard_imports,
+    missing_docs
+)]
 
 #[path = "../client/mod.rs"]
 mod client;

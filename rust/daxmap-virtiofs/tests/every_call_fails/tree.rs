@@ -63,7 +63,7 @@ pub(crate) fn look(path: &Path, found: &mut String) {
         let length = lgetxattr(path, name, &mut value).unwrap();
         write!(found, " {}={:?}", name.escape_ascii(), &value[..length]).unwrap();
     }
-    let times = [is.atime(), is.mtime()].map(|time| if SET_TIMES.contains(&time) { time } else { 0 });
+    let times = [is.atime(), is.mtime()].map(|time| if SET_TIMES.contains(&time.cast_unsigned()) { time } else { 0 });
     writeln!(found, " {times:?}").unwrap();
     if is.is_dir() {
         let mut entries: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();

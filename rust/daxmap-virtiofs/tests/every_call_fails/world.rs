@@ -1,7 +1,8 @@
 //! A share, its server and a guest that knows it; and all that an operation might change or leave behind.
 
+use crate::client::requests::{destroy, forget, getattr, lookup, mkdir, rmdir};
 use crate::client::{ROOT, Reply, Request, ask, parse};
-use crate::guest::{Known, destroy, forget, get_attributes, init, look_up, make_directory, remove_directory};
+use crate::guest::{Known, first_init};
 use crate::process::{self, Descriptor, descriptors, threads, threads_become};
 use crate::sys::{self, Plan};
 use crate::tree::{look, others, share};
@@ -98,20 +99,20 @@ impl World {
     /// Looks at each inode, by its place; the errnos.
     pub(crate) fn found(&self) -> Vec<i32> {
         self.look_at_others();
-        self.known.nodes().iter().map(|nodeid| ask(&self.server, &get_attributes(*nodeid)).errno).collect()
+        self.known.nodes().iter().map(|nodeid| ask(&self.server, &getattr(*nodeid)).errno).collect()
     }
 
     /// Has the server close the descriptors of what the guest knows.
     fn look_at_others(&self) {
         for other in others() {
-            assert_eq!(ask(&self.server, &look_up(ROOT, &other)).errno, 0);
+            assert_eq!(ask(&self.server, &lookup(ROOT, &other)).errno, 0);
         }
     }
 
     /// What is wrong with the server: it should work as before.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        for request in [make_directory("probe"), remove_directory("probe")] {
+        for request in [mkdir(ROOT, "probe", 0o755, 0o22), rmdir(ROOT, "probe")] {
             let errno = ask(&self.server, &request).errno;
             if errno != 0 {
                 faults.push(format!("afterwards errno {errno} to {request:?}"));
@@ -161,7 +162,7 @@ pub(crate) fn start(kind: Kind, plan: Plan) -> (Vec<c_long>, Vec<String>) {
     let mut faults = Vec::new();
     match started {
         Ok(server) => {
-            let errno = ask(&server, &init()).errno + ask(&server, &make_directory("probe")).errno;
+            let errno = ask(&server, &first_init()).errno + ask(&server, &mkdir(ROOT, "probe", 0o755, 0o22)).errno;
             faults.extend((errno != 0).then(|| format!("afterwards errno {errno}")));
         }
         Err(_) if plan.first.is_some() => {}

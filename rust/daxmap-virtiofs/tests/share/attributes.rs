@@ -1,7 +1,7 @@
 //! GETATTR, SETATTR, STATFS: what a guest is told of files, and what it changes of that.
 
+use crate::client::requests::*;
 use crate::client::{ROOT, long, word};
-use crate::requests::*;
 use crate::served::{Directory, Guest, OPTIONS, may_act_as_others};
 use daxmap_virtiofs::{Options, Owner};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};

@@ -1,7 +1,7 @@
 //! READ, WRITE, LSEEK, FALLOCATE, FSYNC, FLUSH: what is in a file.
 
+use crate::client::requests::*;
 use crate::client::{ROOT, long, word};
-use crate::requests::*;
 use crate::served::{Directory, OPTIONS};
 use daxmap_virtiofs::Options;
 use std::os::unix::fs::MetadataExt;
@@ -78,7 +78,7 @@ fn a_file_that_is_not_open_can_not_be_written_out() {
     let guest = directory.served(OPTIONS);
     let node = guest.look_up(ROOT, "file");
     let (fh, inner) = (guest.open(node, libc::O_RDWR), guest.opendir(ROOT));
-    let all = |node, fh| [fsync(node, fh), flush(node, fh)].map(|request| guest.errno(&request));
+    let all = |node, fh| [fsync(node, fh, false), flush(node, fh)].map(|request| guest.errno(&request));
     assert_eq!((all(node, fh), guest.errno(&fsyncdir(ROOT, inner))), ([0; 2], 0));
     assert_eq!((all(ROOT, fh), guest.errno(&fsyncdir(node, inner))), ([libc::EBADF; 2], libc::EBADF));
     assert_eq!(guest.errno(&release(ROOT, fh)), libc::EBADF, "of another inode");

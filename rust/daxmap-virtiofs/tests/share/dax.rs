@@ -1,7 +1,7 @@
 //! SETUPMAPPING: which files a guest may map, and by which descriptor.
 
+use crate::client::requests::*;
 use crate::client::{ROOT, Request};
-use crate::requests::*;
 use crate::served::{Directory, Mapped, OPTIONS};
 use daxmap_core::{GuestAddress, Span, WindowOffset, page_size};
 use daxmap_virtiofs::Options;

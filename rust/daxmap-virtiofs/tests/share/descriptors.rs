@@ -1,7 +1,7 @@
 //! How many descriptors a server has, and which.
 
+use crate::client::requests::*;
 use crate::client::{ROOT, long};
-use crate::requests::*;
 use crate::served::{Directory, OPTIONS};
 use daxmap_virtiofs::{FileServer, Options};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! OPENDIR, READDIR, READDIRPLUS: what is in a directory.
 
+use crate::client::requests::*;
 use crate::client::{ROOT, long, word};
-use crate::requests::*;
 use crate::served::{Directory, OPTIONS};
 use daxmap_virtiofs::GuestSlice;
 use rustix::fs::{CWD, FileType, Mode, mknodat};

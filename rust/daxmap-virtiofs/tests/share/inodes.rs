@@ -1,7 +1,7 @@
 //! LOOKUP, FORGET, UNLINK, RENAME: which inodes a guest knows, and where they are.
 
+use crate::client::requests::*;
 use crate::client::{ROOT, Request, long};
-use crate::requests::*;
 use crate::served::{Directory, Guest, OPTIONS};
 use daxmap_virtiofs::{Cache, Options};
 

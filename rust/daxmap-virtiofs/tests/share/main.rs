@@ -18,7 +18,6 @@ mod descriptors;
 mod directories;
 mod inodes;
 mod making;
-mod requests;
 mod served;
 mod session;
 mod xattrs;

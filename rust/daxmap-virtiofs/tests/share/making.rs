@@ -1,7 +1,7 @@
 //! CREATE, MKNOD, MKDIR, SYMLINK, LINK: what a guest makes, with which mode, and whose it is.
 
+use crate::client::requests::*;
 use crate::client::{ROOT, long, word};
-use crate::requests::*;
 use crate::served::{Directory, OPTIONS, may_act_as_others};
 use daxmap_virtiofs::{Options, Owner};
 use rustix::fs::Mode;

@@ -1,7 +1,7 @@
 //! A directory, its server, and a guest that asks it.
 
+use crate::client::requests;
 use crate::client::{Reply, Request, long, parse};
-use crate::requests;
 use daxmap_core::fuse::Policy;
 use daxmap_core::{GuestAddress, HostWindowBackend, Mapper, Options as MapperOptions};
 use daxmap_virtiofs::{Cache, FileServer, Options, Owner};

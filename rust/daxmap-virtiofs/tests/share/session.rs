@@ -1,7 +1,7 @@
 //! INIT, DESTROY, and what is no request of a share: how a guest starts, and what it gets that asks for anything else.
 
+use crate::client::requests::*;
 use crate::client::{ROOT, Request, SILENT, long, word};
-use crate::requests::*;
 use crate::served::{Directory, Guest, OPTIONS};
 use daxmap_core::fuse::Policy;
 use daxmap_virtiofs::{Cache, GuestSlice, Options};

@@ -1,7 +1,7 @@
 //! SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR: attributes that programs give to files.
 
+use crate::client::requests::*;
 use crate::client::{ROOT, word};
-use crate::requests::*;
 use crate::served::{Directory, OPTIONS, may_act_as_others};
 use daxmap_virtiofs::{Options, Owner};
 use rustix::fs::XattrFlags;

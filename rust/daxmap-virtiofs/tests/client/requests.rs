@@ -1,6 +1,6 @@
 //! Each request by its name: `include/uapi/linux/fuse.h`.
 
-use crate::client::{NO_FH, Request};
+use super::{NO_FH, Request};
 use daxmap_core::page_size;
 
 pub(crate) const FATTR_MODE: u32 = 1 << 0;
@@ -45,6 +45,10 @@ pub(crate) fn forget(node: u64, times: u64) -> Request {
 
 pub(crate) fn getattr(node: u64) -> Request {
     Request::new(3, node).words(&[0, 0]).longs(&[0])
+}
+
+pub(crate) fn getattr_of(node: u64, fh: u64) -> Request {
+    Request::new(3, node).words(&[1, 0]).longs(&[fh]) // FUSE_GETATTR_FH
 }
 
 pub(crate) fn readlink(node: u64) -> Request {
@@ -98,8 +102,9 @@ pub(crate) fn release(node: u64, fh: u64) -> Request {
     Request::new(18, node).longs(&[fh, 0, 0])
 }
 
-pub(crate) fn fsync(node: u64, fh: u64) -> Request {
-    Request::new(20, node).longs(&[fh, 0])
+/// The data alone, or all of the file.
+pub(crate) fn fsync(node: u64, fh: u64, data_only: bool) -> Request {
+    Request::new(20, node).longs(&[fh]).words(&[u32::from(data_only), 0])
 }
 
 pub(crate) fn setxattr(node: u64, name: &str, value: &[u8], flags: i32) -> Request {
