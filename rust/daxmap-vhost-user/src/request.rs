@@ -140,4 +140,12 @@ mod tests {
         }
         assert_eq!(kind(&request(48, 3, &[])[..39]), Kind::None);
     }
+
+    /// CREATE, WRITE at the end of a file or UNLINK do something else the second time.
+    #[test]
+    fn only_what_concerns_the_window_may_be_answered_twice() {
+        let may_be: Vec<_> =
+            (0..60).filter(|opcode| Head::parse(&request(*opcode, 1, &[])).concerns_window()).collect();
+        assert_eq!(may_be, [26, 38, 48, 49]);
+    }
 }
