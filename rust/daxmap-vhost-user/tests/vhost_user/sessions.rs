@@ -184,8 +184,9 @@ fn a_queue_that_is_disabled_answers_what_it_is_at_and_no_more() {
         guest.front_end.get_features().unwrap(); // were the next answered, it would be by now
     }
     assert_eq!(guest.driver.borrow().used(), answered + 1);
+    guest.driver.borrow_mut().send(&guest.message(1, 1, b"file\0"), 4096);
     guest.front_end.set_vring_enable(1, true).unwrap();
-    while guest.driver.borrow().used() != answered + 2 {
+    while guest.driver.borrow().used() != answered + 3 {
         std::thread::yield_now();
     }
 }
