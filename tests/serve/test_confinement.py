@@ -30,7 +30,7 @@ print(json.dumps({
     "inside": tries(lambda: open("share/file").close()),
     "write": tries(lambda: open("share/file", "r+").close()),
     "make": tries(lambda: open("share/new", "w").close()),
-    "outside": tries(lambda: open("/etc/passwd").close()),
+    "outside": tries(lambda: open("/bin/sh").close()),
     "beside": tries(lambda: open("secret").close()),
     "execute": tries(lambda: os.execv("/bin/true", ["true"])),
     "connect": tries(lambda: socket.socket()),

@@ -119,21 +119,20 @@ impl KvmBackend {
     /// What is likely to be wrong where KVM would not take the slot: `kvm_set_memory_region`
     /// of `virt/kvm/kvm_main.c`.
     fn remedy(&self, window: &Window, errno: Errno) -> Option<String> {
+        let may_be_no_vm = matches!(errno.0, libc::EINVAL | libc::ENOTTY);
+        let other = may_be_no_vm.then(|| self.memslot.other_than_vm()).flatten();
         Some(match errno.0 {
             libc::EEXIST => {
                 "the guest has memory there already, RAM or another slot: put the window above it".to_owned()
             }
             libc::EIO => "the VM belongs to another process: the one that this was forked from, say".to_owned(),
-            libc::EINVAL | libc::ENOTTY => match (self.memslot.other_than_vm(), errno.0) {
-                (Some(other), _) => {
-                    let other = printable(&other);
-                    format!("vm_fd is not a VM's but of {other}: KVM_CREATE_VM of /dev/kvm gives the VM's")
-                }
-                (None, libc::ENOTTY) => return None,
-                (None, _) => match physical_address_bits().filter(|bits| is_past(window, *bits)) {
-                    Some(bits) => format!("its end is past the {bits} physical address bits of this CPU"),
-                    None => "the slot may be in use: take another number, or delete it first".to_owned(),
-                },
+            _ if other.is_some() => {
+                let other = printable(&other.unwrap_or_default());
+                format!("vm_fd is not a VM's but of {other}: KVM_CREATE_VM of /dev/kvm gives the VM's")
+            }
+            libc::EINVAL => match physical_address_bits().filter(|bits| is_past(window, *bits)) {
+                Some(bits) => format!("its end is past the {bits} physical address bits of this CPU"),
+                None => "the slot may be in use: take another number, or delete it first".to_owned(),
             },
             _ => return None,
         })
