@@ -43,9 +43,8 @@ impl Worker<'_> {
         let _busy = self.activity.begin(self.queue); // before the look at the queue, which may be stopped just now
         let memory = self.memory.memory();
         let mut state = vring.get_mut();
-        let is_enabled = state.is_enabled();
         let queue = state.get_queue_mut();
-        if !is_enabled || !queue.ready() {
+        if !queue.ready() {
             return Ok(false);
         }
         let mut chain = queue.iter(&*memory)?.next();
