@@ -82,11 +82,11 @@ class Guest:
         mapper.reset()
         for offset, length in LIVE:
             mapper.setup_mapping(self._rig.files[-1].fd, offset, offset, length, writable=False)
-        before, made = self._book(), self._counts()
+        before, counts = self._book(), self._counts()
         self._fail(plan)
         reply = self._dispatcher.handle(message)
         self._fail({})
-        made = {call: number - made[call] for call, number in self._counts().items()}
+        made = {call: number - counts[call] for call, number in self._counts().items()}
         errno = 0 if reply is None else told(reply)
         assert errno != EAGAIN, "a guest would ask again, for ever"
         if mapper.closed:

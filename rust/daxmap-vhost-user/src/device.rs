@@ -105,14 +105,14 @@ impl Device {
         self.channel.abilities()?.err()
     }
 
-    /// Answers a request. `regions` counts the memory regions of the guest.
+    /// Answers a request that begins so. `regions` counts the memory regions of the guest.
     pub(crate) fn answer(
         &self,
+        head: Head,
         readable: &[GuestSlice<'_>],
         writable: &[GuestSlice<'_>],
         regions: impl Fn() -> u64,
     ) -> Answer {
-        let head = Head::of(readable);
         match head.kind {
             Kind::Init => {
                 self.ask_front_end(regions);

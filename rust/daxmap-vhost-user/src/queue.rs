@@ -9,7 +9,7 @@ use daxmap_virtiofs::GuestSlice;
 use std::cell::Cell;
 use std::sync::OnceLock;
 use vhost_user_backend::{VringMutex, VringT};
-use virtio_queue::{DescriptorChain, QueueOwnedT, QueueT};
+use virtio_queue::{QueueOwnedT, QueueT};
 use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 /// A guest's memory, which changes as the front end plugs regions in and out.
@@ -29,6 +29,21 @@ pub(crate) struct Worker<'a> {
     pub(crate) activity: &'a Activity,
     /// The queue's number.
     pub(crate) queue: u32,
+}
+
+/// A request whose buffers lie in RAM.
+struct Request<'a> {
+    head: Head,
+    readable: Vec<GuestSlice<'a>>,
+    writable: Vec<GuestSlice<'a>>,
+}
+
+impl<'a> Request<'a> {
+    /// None where a buffer lies in no memory.
+    fn of(memory: &'a GuestMemoryMmap, (readable, writable): &(Buffers, Buffers)) -> Option<Self> {
+        let (readable, writable) = (readable.slices(memory)?, writable.slices(memory)?);
+        Some(Self { head: Head::of(&readable), readable, writable })
+    }
 }
 
 impl Worker<'_> {
@@ -53,16 +68,26 @@ impl Worker<'_> {
             chain = queue.iter(&*memory)?.next();
         }
         let Some(chain) = chain else { return Ok(false) };
-        let (head, buffers) = (chain.head_index(), Buffers::of_chain(&chain));
+        let (index, buffers) = (chain.head_index(), Buffers::of_chain(&chain));
         // The queue may be stopped while such a request waits for the front end, and goes on from it later. Others are waited
         // for: they must not be answered twice.
-        let request = if self.in_ram(&buffers) { buffers.0.slices(&memory) } else { None };
-        let may_come_again = request.is_some_and(|request| Head::of(&request).concerns_window());
+        let in_ram = self.in_ram(&buffers);
+        let request = if in_ram { Request::of(&memory, &buffers) } else { None };
+        let may_come_again = request.as_ref().is_some_and(|request| request.head.concerns_window());
         let next = queue.next_avail();
         let goes_on_from = if may_come_again { next.wrapping_sub(1) } else { next };
         queue.set_next_avail(goes_on_from);
         drop(state);
-        let answer = self.answer(&memory, &chain, &buffers);
+        let answer = match request {
+            Some(Request { head, readable, writable }) => {
+                self.device.answer(head, &readable, &writable, || self.regions())
+            }
+            None if in_ram => {
+                log::debug!(target: LOG_TARGET, "a request lies in no memory: chain {index}");
+                Answer::Written(0)
+            }
+            None => self.answer_outside_ram(&memory, &buffers.0, &buffers.1),
+        };
         let mut state = vring.get_mut();
         let queue = state.get_queue_mut();
         if !queue.ready() || queue.next_avail() != goes_on_from {
@@ -73,28 +98,11 @@ impl Worker<'_> {
             Answer::Written(length) => length,
             Answer::ToWrite(reply) => write(&memory, &buffers.1, &reply),
         };
-        state.add_used(head, u32::try_from(used).unwrap_or(u32::MAX))?;
+        state.add_used(index, u32::try_from(used).unwrap_or(u32::MAX))?;
         if state.needs_notification()? {
             let _ = state.signal_used_queue(); // the front end is gone if that fails
         }
         Ok(true)
-    }
-
-    fn answer(
-        &self,
-        memory: &GuestMemoryMmap,
-        chain: &DescriptorChain<&GuestMemoryMmap>,
-        buffers: &(Buffers, Buffers),
-    ) -> Answer {
-        let (readable, writable) = buffers;
-        if !self.in_ram(buffers) {
-            return self.answer_outside_ram(memory, readable, writable);
-        }
-        let (Some(readable), Some(writable)) = (readable.slices(memory), writable.slices(memory)) else {
-            log::debug!(target: LOG_TARGET, "a request lies in no memory: chain {}", chain.head_index());
-            return Answer::Written(0);
-        };
-        self.device.answer(&readable, &writable, || self.regions())
     }
 
     /// Whether no buffer lies in the window, where pages may be gone at any time.
@@ -119,7 +127,7 @@ impl Worker<'_> {
         let answer = {
             let cells = Cell::from_mut(reply.as_mut_slice()).as_slice_of_cells();
             let (request, cells) = (GuestSlice::readable(&request), GuestSlice::writable(cells));
-            self.device.answer(&[request], &[cells], || self.regions())
+            self.device.answer(Head::of(&[request]), &[request], &[cells], || self.regions())
         };
         match answer {
             Answer::Written(length) => {

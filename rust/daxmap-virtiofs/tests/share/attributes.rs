@@ -85,7 +85,7 @@ fn the_mode_of_a_file_never_runs_it_as_the_server() {
     assert_eq!((chmod(&guest, file_node, 0o107_755), mode_of(&file)), (0o1755, 0o1755));
     assert_eq!((chmod(&guest, inner_node, 0o42_750), mode_of(&inner)), (0o2750, 0o2750));
 
-    // What a guest may write is no longer run as its owner, whoever had given it that right.
+    // A file that a guest opens to write must not run as its owner any more, whoever has set that bit.
     for request in [open(file_node, libc::O_WRONLY), create(ROOT, "file", libc::O_RDWR, 0, 0)] {
         std::fs::set_permissions(&file, Permissions::from_mode(0o6755)).unwrap();
         guest.get(&open(file_node, libc::O_RDONLY));

@@ -4,8 +4,9 @@ use crate::client::requests;
 use crate::client::{Reply, Request, long, parse};
 use daxmap_core::fuse::Policy;
 use daxmap_core::{GuestAddress, HostWindowBackend, Mapper, Options as MapperOptions};
-use daxmap_virtiofs::{Cache, FileServer, Options, Owner};
+use daxmap_virtiofs::{Cache, FileServer, GuestSlice, Options, Owner};
 use rustix::thread::{CapabilitySet, capabilities};
+use std::cell::Cell;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,6 +62,17 @@ pub(crate) struct Guest(pub(crate) FileServer);
 impl Guest {
     pub(crate) fn ask(&self, request: &Request) -> Reply {
         parse(request, self.0.answer(&request.whole()))
+    }
+
+    /// The whole reply, in so much room, of a request that lies in small pieces.
+    pub(crate) fn answer_within(&self, room: usize, request: &Request) -> Vec<u8> {
+        let (request, mut reply) = (request.whole(), vec![0; room]);
+        let cells = Cell::from_mut(&mut reply[..]).as_slice_of_cells();
+        let readable: Vec<_> = request.chunks(7).map(GuestSlice::readable).collect();
+        let writable: Vec<_> = cells.chunks(9).map(GuestSlice::writable).collect();
+        let used = self.0.answer_into(&readable, &writable);
+        reply.truncate(used);
+        reply
     }
 
     /// The errno of a reply, 0 for success.

@@ -4,8 +4,7 @@ use crate::client::requests::*;
 use crate::client::{ROOT, Request, SILENT, long, word};
 use crate::served::{Directory, Guest, OPTIONS};
 use daxmap_core::fuse::Policy;
-use daxmap_virtiofs::{Cache, GuestSlice, Options};
-use std::cell::Cell;
+use daxmap_virtiofs::{Cache, Options};
 
 const AUTO_INVAL_DATA: u64 = 1 << 12;
 const EXPLICIT_INVAL_DATA: u64 = 1 << 25;
@@ -114,15 +113,7 @@ fn a_reply_is_as_long_as_the_guest_has_room_for() {
     assert_eq!(guest.get(&readlink(link)), target.as_bytes());
     let fh = guest.open(file, libc::O_RDWR);
     assert_eq!(guest.get(&read(file, fh, 0, 1500)), content.repeat(10)[..1500]);
-    let answer = |request: Request, room: usize| {
-        let mut reply = vec![0; room];
-        let cells = Cell::from_mut(&mut reply[..]).as_slice_of_cells();
-        let whole = request.whole();
-        let pieces: Vec<_> = whole.chunks(7).map(GuestSlice::readable).collect();
-        let used = guest.0.answer_into(&pieces, &cells.chunks(9).map(GuestSlice::writable).collect::<Vec<_>>());
-        reply.truncate(used);
-        reply
-    };
+    let answer = |request, room| guest.answer_within(room, &request);
     let errno = |reply: &[u8]| -i32::from_le_bytes(reply[4..8].try_into().unwrap());
     assert_eq!(answer(read(file, fh, 100, 5000), 116)[16..], content.repeat(10)[100..200]);
     assert_eq!(answer(getattr(file), 15), b"");
